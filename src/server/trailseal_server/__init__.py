@@ -1,0 +1,1 @@
+"""The TrailSeal server: an append-only, provable audit log over HTTP."""
