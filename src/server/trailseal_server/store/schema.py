@@ -1,0 +1,183 @@
+"""The tables, one schema for every engine.
+
+Rules:
+- Every key of a log's data begins with `log_id`, so the same schema shards.
+- Times are whole microseconds since 1970-01-01T00:00:00Z (`BigInteger`). A client's own spelling
+  of a time stays in `events.body`.
+- JSON is stored as UTF-8 bytes; an event's body is its JCS (RFC 8785), so that "the same content"
+  is "the same bytes".
+- The terms index is no table of this metadata, because each engine has its own: on SQLite the
+  contentless FTS5 table `terms(exact, text)`, see terms.py.
+
+A change here needs a migration in migrations/versions; a test compares the two.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    text,
+)
+
+metadata = MetaData()
+
+# Facts about this database: `origin_prefix`, chosen when it was made and never changed.
+meta = Table(
+    "meta",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+UNSEALED = text("size > sealed_size")
+
+logs = Table(
+    "logs",
+    metadata,
+    Column("log_id", Text, primary_key=True),
+    # The log's number in the terms index: rowid = log_no * 2**40 + idx.
+    Column("log_no", Integer, nullable=False, unique=True),
+    # Set on a tenant's default log only.
+    Column("tenant_id", Text, unique=True),
+    Column("size", BigInteger, nullable=False),
+    # Compact range [0, size): the hashes of its perfect subtrees, left to right, 32 bytes each.
+    Column("edge", LargeBinary, nullable=False),
+    Column("last_received_at", BigInteger, nullable=False),
+    # Tree size of the last checkpoint, 0 before the first; an event below it is `sealed`.
+    Column("sealed_size", BigInteger, nullable=False),
+    Column("public", Boolean, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Index("logs_unsealed", "log_id", sqlite_where=UNSEALED, postgresql_where=UNSEALED),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("log_id", Text, primary_key=True),
+    Column("idx", BigInteger, primary_key=True),
+    Column("event_id", Text, nullable=False),
+    Column("received_at", BigInteger, nullable=False),
+    Column("occurred_at", BigInteger),
+    Column("sent_at", BigInteger),
+    # JCS of the event without seed, signature and checksum, as it stands after redactions.
+    Column("body", LargeBinary, nullable=False),
+    # base64url; null once the event was redacted, when `salts` and `redactions` take its place.
+    Column("seed", Text),
+    Column("salts", LargeBinary),
+    Column("redactions", LargeBinary),
+    # The leaf's data, byte for byte; holds received_at, ingested_by and the signature as signed.
+    Column("entry", LargeBinary, nullable=False),
+    Column("leaf_hash", LargeBinary, nullable=False),
+    Column("ingested_by", Text, nullable=False),
+    Column("channel_id", Text),
+    Column("imported", Boolean, nullable=False),
+    Index("events_by_id", "log_id", "event_id", unique=True),
+    Index("events_by_received_at", "log_id", "received_at"),
+    Index("events_by_occurred_at", "log_id", "occurred_at"),
+)
+
+# Complete tiles of 256 hashes (C2SP tlog-tiles, tile height 8); written once.
+tiles = Table(
+    "tiles",
+    metadata,
+    Column("log_id", Text, primary_key=True),
+    Column("level", Integer, primary_key=True),
+    Column("n", BigInteger, primary_key=True),
+    Column("data", LargeBinary, nullable=False),
+)
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("log_id", Text, primary_key=True),
+    Column("tree_size", BigInteger, primary_key=True),
+    Column("root_hash", LargeBinary, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("published_at", BigInteger, nullable=False),
+)
+
+# A log's distinct names, for partial matches: `folded` is the casefolded value, `token` the value's
+# token in the `exact` column of the terms index. The fields are terms.NAME_FIELDS.
+names = Table(
+    "names",
+    metadata,
+    Column("log_id", Text, primary_key=True),
+    Column("field", Text, primary_key=True),
+    Column("value", Text, primary_key=True),
+    Column("folded", Text, nullable=False),
+    Column("token", Text, nullable=False),
+)
+
+tenants = Table(
+    "tenants",
+    metadata,
+    Column("tenant_id", Text, primary_key=True),
+    Column("tenant_key", Text, nullable=False, unique=True),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("key_id", Text, primary_key=True),
+    Column("secret_hash", LargeBinary, nullable=False),  # SHA-256 of the whole key as shown once
+    Column("name", Text, nullable=False),
+    Column("tenant_id", Text),
+    Column("default_log", Text),
+    Column("scopes", Text, nullable=False),  # separated by single spaces
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    Column("revoked_at", BigInteger),
+)
+
+searches = Table(
+    "searches",
+    metadata,
+    Column("log_id", Text, primary_key=True),
+    Column("search_id", Text, primary_key=True),
+    Column("key_id", Text, nullable=False),
+    Column("tree_size", BigInteger, nullable=False),
+    Column("request", LargeBinary, nullable=False),  # JSON: query, restrictions, order, limits
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Index("searches_by_expires_at", "expires_at"),
+)
+
+# Long jobs (kind: batch, upload, export, erasure). A worker holds one while lease_until is ahead.
+operations = Table(
+    "operations",
+    metadata,
+    Column("log_id", Text, primary_key=True),
+    Column("operation_id", Text, primary_key=True),
+    Column("key_id", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("request", LargeBinary, nullable=False),
+    Column("progress", LargeBinary),
+    Column("result", LargeBinary),
+    Column("error", LargeBinary),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    Column("lease_by", Text),
+    Column("lease_until", BigInteger),
+    Index("operations_by_state", "state", "created_at"),
+)
+
+# Answers kept for 24 hours for requests with an Idempotency-Key.
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("key_id", Text, primary_key=True),
+    Column("idempotency_key", Text, primary_key=True),
+    Column("digest", LargeBinary, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("response", LargeBinary, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Index("idempotency_by_expires_at", "expires_at"),
+)
