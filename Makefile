@@ -1,0 +1,68 @@
+# Two commands set a fresh machine up: `make demo` and `make test`. `make help` lists the rest.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test generate generate-check format lint types imports check rows bench dist clean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 …"; exit 1; }
+	@echo "creating $(VENV) …"
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.runtime: $(VENV)/.made pyproject.toml
+	@echo "installing trailseal with its server …"
+	@$(PIP) install -e '.[cli,fast,server]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt generator/requirements.txt
+	@echo "installing what tests and checks need …"
+	@$(PIP) install -r requirements-dev.txt
+	@touch $@
+
+setup: $(VENV)/.dev ## create .venv with everything that development needs
+
+demo: $(VENV)/.runtime ## log, search, export, verify: this repository's history, or INPUT=events.jsonl
+	@$(BIN)/python examples/demo.py $(if $(INPUT),--input $(INPUT))
+
+test: setup ## run the tests
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+generate: setup ## spec/openapi.yaml -> generated/
+	@$(BIN)/python generator/generate.py
+
+generate-check: setup ## fail if generated/ is not what the spec makes
+	@$(BIN)/python generator/generate.py --check
+
+format: setup ## format the code
+	@$(BIN)/ruff format --no-cache . && $(BIN)/ruff check --no-cache --fix .
+
+lint: setup ## ruff
+	@$(BIN)/ruff check --no-cache . && $(BIN)/ruff format --no-cache --check .
+
+types: setup ## mypy --strict and pyright
+	@$(BIN)/mypy && PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
+
+imports: setup ## who may import whom
+	@$(BIN)/lint-imports --no-cache
+
+check: generate-check lint types imports ## all checks but the tests
+
+rows: setup ## rows of the feature list and the tests that show them
+	@$(BIN)/python tests/rows.py
+
+bench: setup ## side-by-side measurements
+	@$(BIN)/python benchmarks/generated.py
+
+dist: setup ## build the wheel and the sdist
+	@$(BIN)/python -m build --outdir dist .
+
+clean: ## remove what the commands above made
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .hypothesis
