@@ -1,7 +1,6 @@
 """What alembic runs: the migrations, in the transaction that `migrate.upgrade` opened."""
 
 from alembic import context
-
 from trailseal_server.store.schema import metadata
 
 context.configure(

@@ -1,0 +1,226 @@
+"""From an event to its leaf: the field commitments of integrity.md, steps 1 to 8.
+
+Rules:
+- The event is parsed JSON without `seed`, `signature` and `checksum`. `prepare` walks it once,
+  refuses what the contract refuses (EventError names the first place), and keeps what hashing
+  needs: each scalar and each empty container as JCS(path) and JCS(value), in order of JCS(path).
+- A field's data is JCS of [salt, path, value], put together from its three JCS parts.
+- JCS (RFC 8785) has a fast path: orjson with sorted keys gives the same bytes when every float is
+  written alike and no key is at or above U+D800 (JCS sorts by UTF-16 units).
+"""
+
+import os
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256, shake_128
+from itertools import count
+from typing import Any
+
+import orjson
+import rfc8785
+
+MAX_NUMBER = 2**53 - 1  # beyond it JSON readers disagree about the value (RFC 7493)
+MAX_DEPTH = 64  # nested containers, the event itself being the first
+MAX_ENTRY = 65_535  # bytes; an entry bundle writes an entry's length in 16 bits (C2SP tlog-tiles)
+SEED_BYTES = 32
+SALT_BYTES = 18  # 24 characters of base64url
+SALT_CHARS = 24
+KEY_CACHE = 16_384  # member names come again and again
+
+_SALTS = b"trailseal/salts/v1\n"
+_FIELDS = b"trailseal/fields/v1\n"
+_EVENT = "trailseal/event/v1\n"
+_UNICODE = "must be valid Unicode: no lone surrogates"
+
+Json = Any  # a parsed JSON value
+
+
+class EventError(ValueError):
+    """What makes an event unacceptable: an error code of the contract, a JSON Pointer, advice."""
+
+    def __init__(self, code: str, pointer: str, detail: str) -> None:
+        super().__init__(code, pointer, detail)
+        self.code = code
+        self.pointer = pointer
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An event ready to be committed to.
+
+    `body` is its JCS; `fields` are JCS(path) and JCS(value) of every field, in the order of the
+    commitment.
+    """
+
+    body: bytes
+    fields: Sequence[tuple[bytes, bytes]]
+
+
+def prepare(event: dict[str, Json]) -> Prepared:
+    """Check and flatten an event; raises EventError."""
+    fields: list[tuple[bytes, bytes]] = []
+    simple = _walk(event, b"[", 1, fields)
+    fields.sort()
+    return Prepared(_dump(event) if simple else rfc8785.dumps(event), fields)
+
+
+def new_seed() -> str:
+    """32 random bytes, base64url without padding."""
+    return urlsafe_b64encode(os.urandom(SEED_BYTES)).rstrip(b"=").decode()
+
+
+def decode_seed(seed: str) -> bytes:
+    """The bytes of a seed; raises EventError unless it is 32 bytes, base64url, without padding."""
+    try:
+        raw = urlsafe_b64decode(seed + "=")
+    except ValueError:
+        raw = b""
+    if len(raw) != SEED_BYTES or urlsafe_b64encode(raw).rstrip(b"=") != seed.encode():
+        raise EventError("event_invalid", "/seed", "must be 32 bytes in base64url without padding")
+    return raw
+
+
+def salts(seed: bytes, count: int) -> bytes:
+    """The salts of `count` fields, 24 characters each, one after the other."""
+    return urlsafe_b64encode(shake_128(_SALTS + seed).digest(SALT_BYTES * count))
+
+
+def field_hashes(prepared: Prepared, seed: bytes) -> list[bytes]:
+    """SHA-256 of JCS([salt, path, value]) of each field."""
+    salted = salts(seed, len(prepared.fields))
+    return [
+        sha256(b'["%b",%b,%b]' % (salted[at : at + SALT_CHARS], path, value)).digest()
+        for at, (path, value) in zip(count(0, SALT_CHARS), prepared.fields)
+    ]
+
+
+def fields_hash(prepared: Prepared, seed: bytes) -> str:
+    """The commitment to all fields, in hex."""
+    return sha256(_FIELDS + b"".join(field_hashes(prepared, seed))).hexdigest()
+
+
+def signing_input(event_id: str, committed: str) -> bytes:
+    """What a client signs: its event's id and `fields_hash`."""
+    return f"{_EVENT}{event_id}\n{committed}\n".encode()
+
+
+def entry(
+    *,
+    log_id: str,
+    event_id: str,
+    received_at: str,
+    ingested_by: str,
+    committed: str,
+    channel_id: str | None = None,
+    imported: bool = False,
+    signature: dict[str, str] | None = None,
+) -> bytes:
+    """The leaf's data; `committed` is the event's `fields_hash`. All names and values are strings,
+    so that orjson's bytes are JCS."""
+    members: dict[str, Json] = {
+        "v": 1,
+        "log_id": log_id,
+        "id": event_id,
+        "received_at": received_at,
+        "ingested_by": ingested_by,
+        "fields_hash": committed,
+    }
+    if channel_id is not None:
+        members["channel_id"] = channel_id
+    if imported:
+        members["imported"] = True
+    if signature is not None:
+        members["signature"] = signature
+    return _dump(members)
+
+
+def leaf_hash(data: bytes) -> bytes:
+    """RFC 6962 leaf hash."""
+    return sha256(b"\x00" + data).digest()
+
+
+def jcs(value: Json) -> bytes:
+    """RFC 8785 bytes of any JSON value."""
+    return rfc8785.dumps(value)
+
+
+def _dump(value: Json) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+
+def _walk(container: Json, path: bytes, depth: int, fields: list[tuple[bytes, bytes]]) -> bool:
+    """Add the fields below `container`; answer whether orjson's bytes of it are JCS.
+
+    `path` is JCS(its path) without the last bracket. The scalars that occur most are handled here,
+    and not in a function of their own, because this loop is half the cost of an event.
+    """
+    simple = True
+    dumps = orjson.dumps
+    is_list = type(container) is list
+    comma = path if path == b"[" else path + b","
+    members: Iterable[tuple[Any, Json]] = enumerate(container) if is_list else container.items()
+    for name, value in members:
+        if is_list:
+            at = b"%b%d" % (comma, name)
+        else:
+            key, sorts = _key(name, path)
+            at = comma + key
+            simple &= sorts
+        kind = type(value)
+        if kind is str:
+            try:
+                fields.append((at + b"]", dumps(value)))
+            except TypeError:
+                raise _refuse("event_invalid", at, _UNICODE) from None
+        elif kind is dict or kind is list:
+            if depth == MAX_DEPTH:
+                raise _refuse("event_invalid", at, f"must not nest deeper than {MAX_DEPTH} levels")
+            if value:
+                simple &= _walk(value, at, depth + 1, fields)
+            else:
+                fields.append((at + b"]", b"{}" if kind is dict else b"[]"))
+        elif kind is bool or value is None:
+            fields.append((at + b"]", dumps(value)))
+        else:
+            data = _number(value, at)
+            simple &= kind is int or data == dumps(value)
+            fields.append((at + b"]", data))
+    return simple
+
+
+def _number(value: Json, path: bytes) -> bytes:
+    """JCS of a number within bounds."""
+    if type(value) not in (int, float):
+        raise _refuse("field_type", path, "must be JSON")
+    if not -MAX_NUMBER <= value <= MAX_NUMBER:  # false for NaN too
+        raise _refuse("event_invalid", path, "numbers must lie within ±(2^53-1); send a string")
+    return b"%d" % value if type(value) is int else rfc8785.dumps(value)
+
+
+def _key(name: str, path: bytes) -> tuple[bytes, bool]:
+    try:
+        return _known_key(name)
+    except TypeError:
+        raise _refuse("event_invalid", path, _UNICODE) from None
+    except ValueError:
+        raise _refuse("field_reserved", path, "names of members must not begin with __") from None
+
+
+@lru_cache(maxsize=KEY_CACHE)
+def _known_key(name: str) -> tuple[bytes, bool]:
+    """A member's name in JCS, and whether it sorts by code points as it does by UTF-16 units."""
+    if name.startswith("__"):
+        raise ValueError
+    return orjson.dumps(name), all(char < "\ud800" for char in name)
+
+
+def _refuse(code: str, path: bytes, detail: str) -> EventError:
+    steps = orjson.loads(path + b"]")
+    return EventError(code, "".join(f"/{_escape(str(step))}" for step in steps), detail)
+
+
+def _escape(step: str) -> str:
+    return step.replace("~", "~0").replace("/", "~1")
