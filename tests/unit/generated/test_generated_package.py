@@ -130,6 +130,20 @@ def test_free_json_passes_through_untouched() -> None:
     assert EventInput.from_dict(raw).to_dict() == raw
 
 
+UPLOAD = json.dumps(
+    {
+        "upload_id": "upl_1",
+        "log_id": "acme",
+        "state": "open",
+        "content_url": "/v1/uploads/upl_1/content?token=t",
+        "token": "t",
+        "max_bytes": 1,
+        "created_at": "2026-11-20T10:15:30.000000Z",
+        "expires_at": "2026-11-20T10:30:30.000000Z",
+    }
+).encode()
+
+
 async def _chunks() -> AsyncIterator[bytes]:
     yield b"one\n"
     yield b"two\n"
@@ -141,18 +155,18 @@ async def test_request_bodies_are_streamed_sync_and_async() -> None:
 
     def handler(request: httpx.Request) -> httpx.Response:
         sent.append(request.read())
-        return httpx.Response(204)
+        return httpx.Response(200, content=UPLOAD)
 
     async def async_handler(request: httpx.Request) -> httpx.Response:
         sent.append(await request.aread())
-        return httpx.Response(204)
+        return httpx.Response(200, content=UPLOAD)
 
     sync = AuthenticatedClient(URL, token=TOKEN, httpx_args={"transport": httpx.MockTransport(handler)})
     for body in (b"one\ntwo\n", io.BytesIO(b"one\ntwo\n"), iter([b"one\n", b"two\n"])):
-        upload_content.sync_detailed("upl_1", client=sync, body=body)
+        upload_content.sync_detailed("upl_1", client=sync, body=body, token="t")
     own = AuthenticatedClient(URL, token=TOKEN, httpx_args={"transport": httpx.MockTransport(async_handler)})
     for body in (b"one\ntwo\n", io.BytesIO(b"one\ntwo\n"), iter([b"one\n", b"two\n"]), _chunks()):
-        await upload_content.asyncio_detailed("upl_1", client=own, body=body)
+        await upload_content.asyncio_detailed("upl_1", client=own, body=body, token="t")
     assert sent == [b"one\ntwo\n"] * 7
 
 
