@@ -1,0 +1,79 @@
+"""Checks a TrailSeal log offline: events, proofs, checkpoints and exports.
+
+This package stands alone, so that an auditor can read all of it: it imports nothing else of
+TrailSeal, only the standard library, `cryptography`, `rfc8785` and, where installed, `orjson`.
+
+    from trailseal.verify import Verifier
+
+    report = Verifier(keys=["log.example.com/org_789+1029a297+AQOh…"]).verify_bundle("audit.jsonl")
+    report.raise_for_findings()
+
+Names load when they are first used: `trailseal.verify.errors` costs no cryptography.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .checkpoint import Checkpoint, open_checkpoint
+    from .errors import (
+        CheckpointForkError,
+        EventCorruptionError,
+        IntegrityError,
+        MalformedError,
+        ProofError,
+        TrailSealError,
+        UnverifiableError,
+    )
+    from .note import Note, VerifierKey
+    from .report import Finding, Progress, Report
+    from .verifier import Verifier
+
+_HOMES = {
+    "checkpoint": ["Checkpoint", "open_checkpoint"],
+    "errors": [
+        "CheckpointForkError",
+        "EventCorruptionError",
+        "IntegrityError",
+        "MalformedError",
+        "ProofError",
+        "TrailSealError",
+        "UnverifiableError",
+    ],
+    "note": ["Note", "VerifierKey"],
+    "report": ["Finding", "Progress", "Report"],
+    "verifier": ["Verifier"],
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Checkpoint",
+    "CheckpointForkError",
+    "EventCorruptionError",
+    "Finding",
+    "IntegrityError",
+    "MalformedError",
+    "Note",
+    "Progress",
+    "ProofError",
+    "Report",
+    "TrailSealError",
+    "UnverifiableError",
+    "Verifier",
+    "VerifierKey",
+    "open_checkpoint",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

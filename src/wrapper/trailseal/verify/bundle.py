@@ -1,0 +1,299 @@
+"""Reading an export bundle from disk, in constant memory, trusting nothing of it.
+
+1. A bundle is `NAME.jsonl[.gz]` with `NAME.manifest.json`, `NAME.manifest.note` and
+   `NAME.checkpoint` beside it.
+2. Every byte of the content file goes through SHA-256, also those behind a fault.
+3. Lines, files and the expansion of compressed data have limits. A line too long is one bad
+   line; reading goes on behind it. Compressed data that is damaged ends the lines.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ._values import member, optional, sha256_hex, sha256_list
+from .canonical import MAX_DEPTH, loads
+from .entry import Entry
+from .errors import MalformedError, ProofError, UnverifiableError
+
+MAX_LINE_BYTES = 32 << 20  # a redacted 1 MiB event of half a million fields, a salt for each
+MAX_SIDECAR_BYTES = 1 << 20  # a manifest holds two entries, proofs and a checkpoint: 200 KiB
+MAX_EXPANSION = 200  # decompressed bytes for each compressed one: salts and hashes do not compress
+FREE_EXPANSION_BYTES = 64 << 20  # below this no expansion harms
+_CHUNK = 1 << 16
+
+Node = tuple[int, int, bytes]  # level, index, hash
+
+_LINE_MEMBERS = frozenset({"index", "event", "entry", "seed", "salts", "redactions", "proof"})
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Where the four files of a bundle are."""
+
+    content: Path
+    manifest: Path
+    manifest_note: Path
+    checkpoint: Path
+
+    @classmethod
+    def locate(cls, path: Path) -> Files:
+        """From the content file, or a directory that holds one; raises `MalformedError`."""
+        if path.is_dir():
+            found = sorted([*path.glob("*.jsonl"), *path.glob("*.jsonl.gz")])
+            if len(found) != 1:
+                raise MalformedError(
+                    f"the directory holds {len(found)} exports (*.jsonl, *.jsonl.gz), not one",
+                    kind="input",
+                )
+            (path,) = found
+        name = path.name.removesuffix(".gz").removesuffix(".jsonl")
+        if not path.is_file() or name == path.name.removesuffix(".gz"):
+            raise MalformedError("not a file NAME.jsonl or NAME.jsonl.gz", kind="input")
+        return cls(
+            content=path,
+            manifest=path.with_name(f"{name}.manifest.json"),
+            manifest_note=path.with_name(f"{name}.manifest.note"),
+            checkpoint=path.with_name(f"{name}.checkpoint"),
+        )
+
+
+def read_sidecar(path: Path) -> bytes:
+    """A small file of a bundle; `UnverifiableError` where it is missing."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_SIDECAR_BYTES + 1)
+    except OSError as error:
+        raise UnverifiableError(f"cannot read {path.name}: {error.strerror}") from None
+    if len(data) > MAX_SIDECAR_BYTES:
+        raise MalformedError(f"{path.name} is longer than {MAX_SIDECAR_BYTES} bytes")
+    return data
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """The entry just outside a time range, with its inclusion proof."""
+
+    index: int
+    entry: Entry
+    hashes: list[bytes]
+
+    @classmethod
+    def parse(cls, raw: Mapping[str, object]) -> Neighbour:
+        """Read `{"index", "entry", "hashes"}`."""
+        return cls(
+            member(raw, "index", int),
+            Entry.parse(member(raw, "entry", str)),
+            sha256_list(raw.get("hashes"), "'hashes'"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a log says about one export. `start` and `end` bound `received_at`, both inclusive."""
+
+    origin: str
+    log_id: str
+    compressed: bool
+    filtered: bool
+    ascending: bool
+    first_index: int | None  # the lowest index, None where there are no lines
+    last_index: int | None
+    count: int
+    size: int  # bytes of the content file
+    sha256: bytes
+    checkpoint: str
+    left: list[Node] | None  # boundary: what covers the leaves before the first line's
+    right: list[Node] | None  # and behind the last line's
+    start: str | None
+    end: str | None
+    before: Neighbour | None
+    after: Neighbour | None
+
+    @property
+    def step(self) -> int:
+        """From one line's index to the next one's, where no event is left out."""
+        return 1 if self.ascending else -1
+
+    @property
+    def has_time_range(self) -> bool:
+        """Whether `received_at` bounds the export at either end."""
+        return self.start is not None or self.end is not None
+
+    @classmethod
+    def parse(cls, data: bytes) -> Manifest:
+        """Read a manifest of version 1; raises `MalformedError` of the kind `input`."""
+        try:
+            return cls._parse(data)
+        except MalformedError as error:
+            raise MalformedError(f"the manifest: {error}", kind="input") from None
+
+    @classmethod
+    def _parse(cls, data: bytes) -> Manifest:
+        raw = loads(data)
+        if not isinstance(raw, dict):
+            raise MalformedError("it must be an object")
+        if raw.get("v") != 1 or raw.get("format") != "jsonl":
+            raise MalformedError("it must be of version 1 and of the format jsonl")
+        before, after = optional(raw, "before", dict), optional(raw, "after", dict)
+        boundary = optional(raw, "boundary", dict) or {}
+        manifest = cls(
+            origin=member(raw, "origin", str),
+            log_id=member(raw, "log_id", str),
+            compressed=_choice(raw, "compression", "none", "gzip") == "gzip",
+            filtered=bool(raw.get("filter") or raw.get("query")),
+            ascending=_choice(raw, "order", "asc", "desc") == "asc",
+            first_index=optional(raw, "first_index", int),
+            last_index=optional(raw, "last_index", int),
+            count=member(raw, "count", int),
+            size=member(raw, "bytes", int),
+            sha256=sha256_hex(raw.get("sha256"), "'sha256'"),
+            checkpoint=member(raw, "checkpoint", str),
+            left=_nodes(boundary, "left"),
+            right=_nodes(boundary, "right"),
+            start=_instant(raw, "start"),
+            end=_instant(raw, "end"),
+            before=None if before is None else Neighbour.parse(before),
+            after=None if after is None else Neighbour.parse(after),
+        )
+        manifest._check_range()
+        return manifest
+
+    def _check_range(self) -> None:
+        first, last = self.first_index, self.last_index
+        if first is None or last is None:
+            fits = first is last is None and self.count == 0
+        else:
+            span = last - first + 1
+            fits = first >= 0 and (0 < self.count <= span if self.filtered else self.count == span)
+        if not fits:
+            raise MalformedError("'first_index', 'last_index' and 'count' contradict each other")
+
+
+def _choice(raw: Mapping[str, object], name: str, *allowed: str) -> str:
+    value = member(raw, name, str)
+    if value not in allowed:
+        raise MalformedError(f"{name!r} must be {' or '.join(allowed)}")
+    return value
+
+
+def _instant(raw: Mapping[str, object], name: str) -> str | None:
+    """An RFC 3339 time, written as `received_at` is, so that texts compare as times do."""
+    text = optional(raw, name, str)
+    if text is None:
+        return None
+    fault = MalformedError(f"{name!r} must be an RFC 3339 time with an offset")
+    try:
+        time = datetime.fromisoformat(text)
+        in_utc = time.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise fault from None
+    if time.tzinfo is None:
+        raise fault
+    return in_utc.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _nodes(boundary: Mapping[str, object], side: str) -> list[Node] | None:
+    items = optional(boundary, side, list)
+    return None if items is None else [_node(item) for item in items]
+
+
+def _node(item: object) -> Node:
+    match item:
+        case [int(level), int(index), digest]:
+            return level, index, sha256_hex(digest, "a hash of 'boundary'")
+    raise MalformedError("a node of 'boundary' must be [level, index, hash]")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the content. `commitments` holds `seed`, or `salts` and `redactions`."""
+
+    index: int
+    event: Mapping[str, object]
+    entry: str
+    commitments: Mapping[str, object]
+    proof: list[bytes] | None
+
+    @classmethod
+    def parse(cls, text: bytes | None) -> Line:
+        """Read one line, strictly, None being one too long; raises `MalformedError`."""
+        if text is None:
+            raise MalformedError(f"the line is longer than {MAX_LINE_BYTES} bytes")
+        raw = loads(text, max_depth=MAX_DEPTH + 1)  # the event is one level down
+        if not isinstance(raw, dict) or not raw.keys() <= _LINE_MEMBERS:
+            raise MalformedError("a line must be an object with the members of an export line")
+        proof = raw.get("proof")
+        return cls(
+            member(raw, "index", int),
+            member(raw, "event", dict),
+            member(raw, "entry", str),
+            raw,
+            None if proof is None else sha256_list(proof, "'proof'"),
+        )
+
+
+class Content:
+    """An open content file: first its lines, then its size and digest."""
+
+    def __init__(self, file: io.BufferedIOBase, *, compressed: bool) -> None:
+        self._raw = _Hashing(file)
+        self._reader: io.BufferedIOBase = (
+            gzip.GzipFile(fileobj=self._raw) if compressed else io.BufferedReader(self._raw, _CHUNK)
+        )
+
+    def lines(self) -> Iterator[bytes | None]:
+        """Each line without its line feed, None for one that is too long.
+
+        Raises `ProofError` where compressed data is damaged or expands too far.
+        """
+        try:
+            yield from self._split()
+        except (EOFError, zlib.error, OSError):  # gzip.BadGzipFile is an OSError
+            raise ProofError("the content is damaged, cut or unreadable", kind="content") from None
+
+    def check(self, manifest: Manifest) -> None:
+        """Read what is left; `ProofError` unless all was what the manifest says."""
+        while self._raw.read(_CHUNK):
+            pass
+        if (self._raw.size, self._raw.digest()) != (manifest.size, manifest.sha256):
+            raise ProofError("the content is not the one that the manifest names", kind="content")
+
+    def _split(self) -> Iterator[bytes | None]:
+        expanded, at_start = 0, True
+        while piece := self._reader.readline(MAX_LINE_BYTES):
+            expanded += len(piece)
+            if expanded > max(FREE_EXPANSION_BYTES, MAX_EXPANSION * self._raw.size):
+                raise ProofError(f"expands more than {MAX_EXPANSION} times", kind="content")
+            ended = piece.endswith(b"\n")
+            if at_start:
+                yield piece[:-1] if ended else piece if len(piece) < MAX_LINE_BYTES else None
+            at_start = ended
+
+
+class _Hashing(io.RawIOBase):
+    """A file that keeps the size and the digest of what was read from it."""
+
+    def __init__(self, file: io.BufferedIOBase) -> None:
+        self._file = file
+        self._sha256 = hashlib.sha256()
+        self.size = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # one kind of buffer
+        count = self._file.readinto(buffer)
+        self._sha256.update(buffer[:count])
+        self.size += count
+        return count
+
+    def digest(self) -> bytes:
+        return self._sha256.digest()

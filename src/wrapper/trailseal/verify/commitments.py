@@ -1,0 +1,181 @@
+"""What a log entry commits to: the fields of an event, each hashed with a salt of its own.
+
+1. The fields of an event are its scalars and its empty objects and arrays. A field's path is an
+   array of member names and array indexes; fields are ordered by the bytes of JCS(path).
+2. Field hash = SHA-256(JCS([salt, path, value])), put together here from the parts' JCS, which
+   is the same bytes; `fields_hash` = SHA-256("trailseal/fields/v1\\n" ‖ the field hashes).
+3. With a seed of 32 bytes, the salts are 24 characters each of
+   base64url(SHAKE128("trailseal/salts/v1\\n" ‖ seed)).
+4. Without one (after a redaction) the fields are exactly those in `salts` and in `redactions`:
+   what stays has its salt, what was taken has its hash. A null or an empty container left at or above a
+   redacted path is no field; any other value without a salt is an error, and so is a salt
+   without a value. `["id"]` and `["action"]` are never redacted.
+5. A client signs `fields_hash`, not values, so a redacted event still verifies.
+
+Fields are pairs of texts here, JCS(path) and JCS(value), never the values themselves.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from ._values import base64_bytes, member, sha256_hex
+from .canonical import MAX_DEPTH, scalar
+from .errors import EventCorruptionError, MalformedError
+from .note import verify_ed25519
+
+SEED_BYTES = 32
+SALT_BYTES = 18  # 24 characters of base64url, no padding
+SALT_CHARS = 24
+
+_SALTS = b"trailseal/salts/v1\n"
+_FIELDS = b"trailseal/fields/v1\n"
+_SEED = re.compile(r"[A-Za-z0-9_-]{43}")
+_SALT = re.compile(r"[A-Za-z0-9_-]{24}")
+_NEVER_REDACTED = frozenset({'["id"]', '["action"]'})
+_CONTAINERS = (dict, list, tuple)  # a union written in place is built at every call
+_EMPTY = frozenset({"null", "{}", "[]"})  # what a redaction may leave behind
+
+
+def fields(event: Mapping[str, object]) -> list[tuple[str, str]]:
+    """JCS(path) and JCS(value) of each field of an event, in their order.
+
+    The event comes without `seed`, `signature` and `checksum`. Raises `MalformedError` where a
+    value is no JSON, or nesting is deeper than 64.
+    """
+    found: list[tuple[str, str]] = []
+    _collect(event, "[", 1, found)
+    found.sort()  # by path, which is unique; str order is the order of the UTF-8 bytes
+    return found
+
+
+def salts(seed: str, count: int) -> list[str]:
+    """The salts of `count` fields, from a seed in base64url without padding."""
+    if not _SEED.fullmatch(seed):
+        raise MalformedError("'seed' must be 32 bytes in base64url without padding")
+    raw = base64.urlsafe_b64decode(seed + "=")
+    if base64.urlsafe_b64encode(raw) != seed.encode() + b"=":
+        raise MalformedError("'seed' must be 32 bytes in base64url without padding")
+    stream = hashlib.shake_128(_SALTS + raw).digest(SALT_BYTES * count)
+    text = base64.urlsafe_b64encode(stream).decode()
+    return [text[at : at + SALT_CHARS] for at in range(0, len(text), SALT_CHARS)]
+
+
+def field_hash(salt: str, path: str, value: str) -> bytes:
+    """SHA-256 of JCS([salt, path, value]); the salt is base64url, path and value are JCS."""
+    try:
+        return hashlib.sha256(f'["{salt}",{path},{value}]'.encode()).digest()
+    except UnicodeEncodeError:
+        raise MalformedError("the event has a string that is not valid Unicode") from None
+
+
+def fields_hash(event: Mapping[str, object], seed: str) -> bytes:
+    """The commitment to a whole event; raises `MalformedError`."""
+    found = fields(event)
+    salted = zip(salts(seed, len(found)), found, strict=True)
+    return _combine([field_hash(salt, path, value) for salt, (path, value) in salted])
+
+
+def redacted_fields_hash(
+    event: Mapping[str, object], salt_list: list[object], redactions: list[object]
+) -> bytes:
+    """The commitment to an event of which fields were redacted.
+
+    `salt_list` is `[[path, salt], …]`, `redactions` `[{"path", "hash", …}, …]`. Raises
+    `EventCorruptionError` where the event's values are not those that have salts, and
+    `MalformedError` for wrong types.
+    """
+    kept = dict(_read_salts(salt_list))
+    hidden, at_or_above = _read_redactions(redactions)
+    if len(kept) != len(salt_list) or len(hidden) != len(redactions) or kept.keys() & hidden:
+        raise EventCorruptionError("a path occurs twice in 'salts' and 'redactions'")
+    if hidden.keys() & _NEVER_REDACTED:
+        raise EventCorruptionError("'id' and 'action' are never redacted")
+    hashes = dict(hidden)
+    for path, value in fields(event):
+        salt = kept.pop(path, None)
+        if salt is not None:
+            hashes[path] = field_hash(salt, path, value)
+        elif value not in _EMPTY or path not in at_or_above:
+            raise EventCorruptionError(f"the value at {path} has no salt: it was not logged")
+    if kept:
+        raise EventCorruptionError(f"the value at {min(kept)} is missing")
+    return _combine([hashes[path] for path in sorted(hashes)])
+
+
+def signing_input(event_id: str, committed: bytes) -> bytes:
+    """The bytes that a client signs: its event's id and `fields_hash`."""
+    return f"trailseal/event/v1\n{event_id}\n{committed.hex()}\n".encode()
+
+
+def verify_signature(
+    signature: Mapping[str, object], event_id: str, committed: bytes, public_key: str
+) -> None:
+    """Check a client's Ed25519 signature; `public_key` is base64 of 32 bytes.
+
+    Raises `ProofError` where it is wrong, `MalformedError` where it is none.
+    """
+    if member(signature, "algorithm", str) != "ed25519":
+        raise MalformedError("the 'algorithm' of a client's signature must be 'ed25519'")
+    verify_ed25519(
+        base64_bytes(public_key, 32, "a client's public key"),
+        base64_bytes(signature.get("value"), 64, "a client's signature"),
+        signing_input(event_id, committed),
+        member(signature, "key_id", str),
+    )
+
+
+def _collect(value: object, lead: str, depth: int, found: list[tuple[str, str]]) -> None:
+    """Append the fields at or below a non-empty container whose JCS path begins with `lead`."""
+    if depth > MAX_DEPTH:
+        raise MalformedError(f"the event is nested deeper than {MAX_DEPTH}")
+    items = value.items() if isinstance(value, Mapping) else enumerate(value)  # type: ignore[arg-type]  # containers only
+    for key, item in items:
+        path = lead + scalar(key)
+        if not isinstance(item, _CONTAINERS):
+            found.append((path + "]", scalar(item)))
+        elif item:
+            _collect(item, path + ",", depth + 1, found)
+        else:
+            found.append((path + "]", "{}" if isinstance(item, dict) else "[]"))
+
+
+def _combine(hashes: Sequence[bytes]) -> bytes:
+    return hashlib.sha256(_FIELDS + b"".join(hashes)).digest()
+
+
+def _read_salts(items: list[object]) -> Iterator[tuple[str, str]]:
+    for item in items:
+        match item:
+            case [path, str(salt)] if _SALT.fullmatch(salt):
+                yield _prefixes(path)[-1], salt
+            case _:
+                raise MalformedError("each of 'salts' must be [path, salt of 24 characters]")
+
+
+def _read_redactions(items: list[object]) -> tuple[dict[str, bytes], set[str]]:
+    """The hash at each redacted path, and all paths at or above one."""
+    hidden: dict[str, bytes] = {}
+    at_or_above: set[str] = set()
+    for item in items:
+        if not isinstance(item, dict):
+            raise MalformedError("each of 'redactions' must be an object")
+        prefixes = _prefixes(item.get("path"))
+        hidden[prefixes[-1]] = sha256_hex(item.get("hash"), "the 'hash' of a redaction")
+        at_or_above.update(prefixes)
+    return hidden, at_or_above
+
+
+def _prefixes(path: object) -> list[str]:
+    """JCS of every beginning of a path, the whole path last."""
+    if not isinstance(path, list) or not 0 < len(path) <= MAX_DEPTH:
+        raise MalformedError(f"a path must be an array of 1 to {MAX_DEPTH} names and indexes")
+    texts: list[str] = []
+    for part in path:
+        if type(part) is not str and (type(part) is not int or part < 0):
+            raise MalformedError("a path holds member names and array indexes only")
+        texts.append((texts[-1][:-1] + "," if texts else "[") + scalar(part) + "]")
+    return texts

@@ -1,0 +1,105 @@
+"""Log entries: the data of a leaf, JCS of what the log says about one event.
+
+The exact text that the server stored is what is hashed; nobody writes it again in order to hash
+it. An entry holds hashes, ids and a time, and of the event its id alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from . import merkle
+from ._values import member, optional, sha256_hex
+from .canonical import loads
+from .commitments import fields_hash, redacted_fields_hash, verify_signature
+from .errors import EventCorruptionError, MalformedError, UnverifiableError
+
+MAX_ENTRY_BYTES = 65_535  # C2SP tlog-tiles writes a length in 16 bits
+
+_RECEIVED_AT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
+_REQUIRED = frozenset({"v", "log_id", "id", "received_at", "ingested_by", "fields_hash"})
+_OPTIONAL = frozenset({"channel_id", "imported", "signature"})
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A parsed entry; `text` is its exact text."""
+
+    text: str
+    log_id: str
+    id: str
+    received_at: str  # six decimals and Z, so that its order as text is its order in time
+    ingested_by: str
+    fields_hash: bytes
+    channel_id: str | None
+    imported: bool | None
+    signature: Mapping[str, object] | None
+
+    @cached_property
+    def leaf_hash(self) -> bytes:
+        """The hash of the leaf that holds this entry."""
+        return merkle.leaf_hash(self.text.encode())
+
+    @classmethod
+    def parse(cls, text: str) -> Entry:
+        """Read an entry, strictly; raises `MalformedError`."""
+        if len(text) > MAX_ENTRY_BYTES:
+            raise MalformedError(f"an entry is longer than {MAX_ENTRY_BYTES} bytes")
+        raw = loads(text)
+        if not isinstance(raw, dict):
+            raise MalformedError("an entry must be an object")
+        if not _REQUIRED <= raw.keys() <= _REQUIRED | _OPTIONAL:
+            raise MalformedError("an entry has a member too many or too few")
+        if member(raw, "v", int) != 1:
+            raise MalformedError("an entry is not of version 1")
+        received_at = member(raw, "received_at", str)
+        if not _RECEIVED_AT.fullmatch(received_at):
+            raise MalformedError("'received_at' must have six decimals and end with Z")
+        return cls(
+            text,
+            member(raw, "log_id", str),
+            member(raw, "id", str),
+            received_at,
+            member(raw, "ingested_by", str),
+            sha256_hex(raw["fields_hash"], "'fields_hash'"),
+            optional(raw, "channel_id", str),
+            optional(raw, "imported", bool),
+            optional(raw, "signature", dict),
+        )
+
+    def check_event(self, event: Mapping[str, object], commitments: Mapping[str, object]) -> None:
+        """Raise unless `event` is the one that this entry commits to.
+
+        `commitments` holds `seed`, or `salts` and `redactions`. Raises `EventCorruptionError`,
+        `MalformedError`, or `UnverifiableError` where there is neither.
+        """
+        if event.get("id") != self.id:
+            raise EventCorruptionError("its id is not the one in its entry")
+        seed, salts = optional(commitments, "seed", str), optional(commitments, "salts", list)
+        redactions = optional(commitments, "redactions", list) or []
+        if salts is not None and seed is None:
+            committed = redacted_fields_hash(event, salts, redactions)
+        elif seed is not None and salts is None and not redactions:
+            committed = fields_hash(event, seed)
+        elif seed is None:
+            raise UnverifiableError("it comes with neither 'seed' nor 'salts'")
+        else:
+            raise MalformedError("it has a 'seed' beside 'salts' or 'redactions'")
+        if committed != self.fields_hash:
+            raise EventCorruptionError("its content is not what was logged (fields_hash differs)")
+
+    def signing_key(self, signing_keys: Mapping[str, str]) -> str | None:
+        """The public key for the client's signature: the trusted one, else the enclosed one."""
+        if self.signature is None:
+            return None
+        trusted = signing_keys.get(member(self.signature, "key_id", str))
+        return trusted or optional(self.signature, "public_key", str)
+
+    def check_signature(self, signing_keys: Mapping[str, str]) -> None:
+        """Raise `ProofError` if the client's signature is wrong; nothing to check without a key."""
+        key = self.signing_key(signing_keys)
+        if self.signature is not None and key is not None:
+            verify_signature(self.signature, self.id, self.fields_hash, key)

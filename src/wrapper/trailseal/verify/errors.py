@@ -1,0 +1,96 @@
+"""What verification raises, and the root of every error of TrailSeal.
+
+1. `TrailSealError` lives here because `trailseal.verify` imports nothing else of the package;
+   `trailseal.errors` re-exports it and adds the rest of the tree.
+2. A message says what is wrong and where (an index, a member, a path), never what an event holds.
+3. Whatever could not be verified is an `IntegrityError`, so that one `except` fails closed.
+4. Every error can be pickled: its arguments are its message, the rest is in its attributes.
+
+    TrailSealError
+    └── IntegrityError
+        ├── MalformedError          it cannot even be read as what it should be
+        ├── UnverifiableError       something needed is missing: a key, a proof, a file
+        ├── EventCorruptionError    an event is not what its log entry commits to
+        ├── ProofError              a signature, a proof or a digest does not hold
+        └── CheckpointForkError     two signed checkpoints contradict each other
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+__all__ = [
+    "CheckpointForkError",
+    "EventCorruptionError",
+    "IntegrityError",
+    "MalformedError",
+    "ProofError",
+    "TrailSealError",
+    "UnverifiableError",
+]
+
+
+class TrailSealError(Exception):
+    """The root of every error of the package; `str(error)` says what to do about it."""
+
+    status: int | None = None  # the HTTP status, where there was an answer
+    code: str = ""  # stable snake_case
+    request_id: str | None = None
+    errors: tuple[object, ...] = ()  # the single faults, where there are several
+    retryable: bool = False
+    response: object | None = None
+
+
+class IntegrityError(TrailSealError):
+    """Something is not proved.
+
+    `kind` is one stable word for machines, the same as in `Finding.kind`; `index` is the
+    event's index in its log, where one event is meant.
+    """
+
+    code = "integrity"
+    default_kind: ClassVar[str] = "integrity"
+
+    def __init__(self, message: str, *, index: int | None = None, kind: str | None = None) -> None:
+        super().__init__(message)
+        self.index = index
+        self.kind = kind or self.default_kind
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        return message if self.index is None else f"event at index {self.index}: {message}"
+
+
+class MalformedError(IntegrityError):
+    """The input is not what its format says: not strict JSON, no signed note, a wrong type."""
+
+    code = "malformed"
+    default_kind = "malformed"
+
+
+class UnverifiableError(IntegrityError):
+    """Nothing is known to be wrong, but something that the check needs is missing."""
+
+    code = "unverifiable"
+    default_kind = "unverifiable"
+
+
+class EventCorruptionError(IntegrityError):
+    """An event, or the record around it, is not what its log entry commits to."""
+
+    code = "event_corrupt"
+    default_kind = "event"
+
+
+class ProofError(IntegrityError):
+    """A signature, an inclusion or consistency proof, or a digest does not hold."""
+
+    code = "proof_invalid"
+    default_kind = "proof"
+
+
+class CheckpointForkError(IntegrityError):
+    """Two checkpoints of one log, both signed, where the newer does not continue the older."""
+
+    code = "log_forked"
+    default_kind = "fork"

@@ -1,0 +1,106 @@
+"""What verifying a bundle found, as frozen values.
+
+1. A finding is one fault: where (index in the log, line of the file), which kind, and why.
+2. Only a report without findings is a success. Evidence that something is wrong (1) outweighs
+   input that is no bundle (3), which outweighs something missing (2).
+3. Nothing here holds what an event says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .checkpoint import Checkpoint
+from .errors import IntegrityError, MalformedError, UnverifiableError
+
+VERIFIED, FAILED, COULD_NOT_VERIFY, BAD_INPUT = range(4)
+
+_UNVERIFIABLE = UnverifiableError.default_kind
+_INPUT = "input"  # the path holds no bundle, or not one of a version that we read
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One fault. `index` is the event's index in its log, `line` counts from 1."""
+
+    index: int | None
+    line: int | None
+    kind: str
+    reason: str
+
+    def __str__(self) -> str:
+        where = [f"index {self.index}"] if self.index is not None else []
+        where += [f"line {self.line}"] if self.line is not None else []
+        return f"{self.kind}: {', '.join(where) + ': ' if where else ''}{self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Given to `on_progress`: lines read so far, and what the manifest says there are."""
+
+    lines: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The result for one bundle.
+
+    `complete` says that the bundle holds every event of its range; `incomplete_reason` says why
+    that is not proved. `findings` are the first ones, `counts` counts all by their kind.
+    """
+
+    checkpoint: Checkpoint | None
+    first_index: int | None
+    last_index: int | None
+    events: int  # lines read
+    redacted: int  # events of which fields were redacted
+    signed: int  # events with a client's signature
+    signatures_checked: int  # those for which there was a public key
+    complete: bool
+    incomplete_reason: str | None
+    findings: tuple[Finding, ...]
+    counts: Mapping[str, int]
+
+    @property
+    def exit_code(self) -> int:
+        """0 verified, 1 failed, 2 could not verify, 3 bad input."""
+        if not self.counts:
+            return VERIFIED
+        if self.counts.keys() - {_UNVERIFIABLE, _INPUT}:
+            return FAILED
+        return BAD_INPUT if _INPUT in self.counts else COULD_NOT_VERIFY
+
+    def raise_for_findings(self) -> None:
+        """Raise for the first finding: `UnverifiableError`, `MalformedError` for no bundle, else
+        `IntegrityError`; nothing where all was verified.
+        """
+        if self.counts:
+            error = (IntegrityError, UnverifiableError, MalformedError)[self.exit_code - 1]
+            first = self.findings[0]
+            reason = f"{first.reason} ({_counted(sum(self.counts.values()), 'finding')})"
+            raise error(reason, index=first.index, kind=first.kind)
+
+    def summary(self) -> list[str]:
+        """A few lines for people, the verdict first."""
+        verdict = ("verified", "FAILED", "could not verify", "bad input")[self.exit_code]
+        lines = [f"{verdict}: {_counted(self.events, 'event')} read"]
+        if self.first_index is not None:
+            lines[0] += f", indexes {self.first_index} to {self.last_index}"
+        if self.checkpoint is not None:
+            size = _counted(self.checkpoint.tree_size, "event")
+            lines.append(f"checkpoint: {self.checkpoint.origin} at {size}")
+        lines.append("complete" if self.complete else f"not complete: {self.incomplete_reason}")
+        if self.redacted:
+            lines.append(f"redacted: {_counted(self.redacted, 'event')}")
+        if self.signed:
+            lines.append(f"client signatures: {self.signatures_checked} of {self.signed} checked")
+        lines += map(str, self.findings)
+        if hidden := sum(self.counts.values()) - len(self.findings):
+            lines.append(f"… and {_counted(hidden, 'more finding')}")
+        return lines
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

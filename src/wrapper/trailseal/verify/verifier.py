@@ -1,0 +1,164 @@
+"""The checks of an auditor: offline, with standard primitives, trusting only the keys given.
+
+1. A check returns nothing or raises an `IntegrityError`; a bundle gives a `Report`.
+2. What is proved of an event: its fields hash to `fields_hash`, which stands in its entry, which
+   is a leaf of the tree whose root a trusted key signed. Id, log and index must agree all along.
+3. A client's signature is checked with the key given for its `key_id`, else with the key that it
+   encloses, which shows only that whoever holds that key signed.
+4. Nothing here touches the network.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from . import merkle
+from ._audit import Audit
+from ._values import member, optional, sha256_hex, sha256_list
+from .canonical import MAX_DEPTH, loads
+from .checkpoint import open_checkpoint
+from .entry import Entry
+from .errors import (
+    CheckpointForkError,
+    EventCorruptionError,
+    IntegrityError,
+    MalformedError,
+    ProofError,
+    UnverifiableError,
+)
+from .note import VerifierKey
+from .report import Progress, Report
+
+# What a server adds to an event in a record, and what a client sends beside it: no fields.
+_NOT_OF_THE_EVENT = frozenset(
+    {"log_id", "index", "received_at", "sent_at", "skew_ms", "state", "leaf_hash", "ingested_by"}
+    | {"channel_id", "imported", "redactions", "entry", "seed", "salts", "proof"}
+    | {"signature", "checksum"}
+)
+_ENTRY_MEMBERS = ("log_id", "received_at", "ingested_by", "channel_id", "imported")
+
+Answer = Mapping[str, object] | bytes | str  # parsed JSON, or better its text as received
+
+
+class Verifier:
+    """Checks what a log says, with the keys of the logs that you trust.
+
+    `keys` are C2SP verifier keys, one or more for each log; `signing_keys` are clients' Ed25519
+    public keys (base64 of 32 bytes) by their `key_id`.
+    """
+
+    def __init__(
+        self,
+        keys: Iterable[VerifierKey | str] = (),
+        *,
+        signing_keys: Mapping[str, str] | None = None,
+    ) -> None:
+        self._keys = tuple(VerifierKey.parse(key) if isinstance(key, str) else key for key in keys)
+        self._signing_keys = dict(signing_keys or {})
+
+    def verify_record(self, record: Answer) -> None:
+        """Check an `EventRecord` that was fetched with `include=proof`.
+
+        Raises `EventCorruptionError` where the event is not what its entry says, `ProofError`
+        where the entry is not in the log, `UnverifiableError` where a proof or a key is missing.
+        """
+        raw = _object(record)
+        index = member(raw, "index", int)
+        with _at(index):
+            if raw.get("entry") is None:
+                raise UnverifiableError("the record has no 'entry'; fetch it with include=proof")
+            entry = Entry.parse(member(raw, "entry", str))
+            self._check_proof(raw, index, entry.log_id, entry.leaf_hash)
+            for name in _ENTRY_MEMBERS:
+                if (raw.get(name) or None) != (getattr(entry, name) or None):
+                    raise EventCorruptionError(f"{name!r} is not the one in its entry")
+            if raw.get("leaf_hash", entry.leaf_hash.hex()) != entry.leaf_hash.hex():
+                raise EventCorruptionError("'leaf_hash' is not the hash of its entry")
+            event = {name: raw[name] for name in raw.keys() - _NOT_OF_THE_EVENT}
+            entry.check_event(event, raw)
+            entry.check_signature(self._signing_keys)
+
+    def verify_receipt(self, receipt: Answer) -> None:
+        """Check that the leaf of a `Receipt` with a proof is in the log; raises as above.
+
+        A receipt does not hold the event: fetch the record to check what was logged.
+        """
+        raw = _object(receipt)
+        index = member(raw, "index", int)
+        with _at(index):
+            leaf = sha256_hex(raw.get("leaf_hash"), "'leaf_hash'")
+            log_id = member(raw, "log_id", str)
+            self._check_proof(raw, index, log_id, leaf)
+
+    def verify_checkpoint(self, signed_note: bytes | str) -> None:
+        """Check that the log's key signed a checkpoint.
+
+        Raises `ProofError`, `MalformedError`, or `UnverifiableError` without a key for its origin.
+        """
+        open_checkpoint(signed_note, self._keys)
+
+    def verify_consistency(self, old: bytes | str, new: bytes | str, hashes: Iterable[str]) -> None:
+        """Check that the signed checkpoint `new` continues `old`; `hashes` are hexadecimal.
+
+        Raises `CheckpointForkError` where it does not, `ProofError` for a proof that is none.
+        """
+        earlier, later = open_checkpoint(old, self._keys), open_checkpoint(new, self._keys)
+        proof = sha256_list(list(hashes), "the consistency proof")
+        if earlier.origin != later.origin:
+            raise ProofError("the checkpoints are of two logs", kind="origin")
+        if later.tree_size < earlier.tree_size:
+            raise CheckpointForkError(
+                f"the log shrank from {earlier.tree_size} to {later.tree_size} events"
+            )
+        if earlier.tree_size == 0 and not proof:
+            return  # every log continues the empty one
+        merkle.verify_consistency(
+            earlier.tree_size, later.tree_size, earlier.root_hash, later.root_hash, proof
+        )
+
+    def verify_bundle(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        complete: bool = False,
+        on_progress: Callable[[Progress], object] | None = None,
+    ) -> Report:
+        """Check an export: its content file, or the directory in which it lies alone.
+
+        With `complete`, the report is a success only if no event of the range is left out.
+        `on_progress` is called every 1000 lines and at the end. Constant memory, any size.
+        """
+        return Audit(self._keys, self._signing_keys, on_progress).run(Path(path), complete=complete)
+
+    def _check_proof(self, raw: Mapping[str, object], index: int, log_id: str, leaf: bytes) -> None:
+        proof = optional(raw, "proof", dict)
+        if proof is None:
+            raise UnverifiableError("it has no 'proof' yet; fetch it with include=proof")
+        checkpoint = open_checkpoint(member(proof, "signed_note", str), self._keys)
+        if checkpoint.log_id != log_id:
+            raise ProofError("the proof's checkpoint is of another log", kind="origin")
+        place = (member(proof, "index", int), member(proof, "tree_size", int))
+        if place != (index, checkpoint.tree_size):
+            raise ProofError("the proof is for another index or another checkpoint")
+        hashes = sha256_list(proof.get("hashes"), "the proof's 'hashes'")
+        merkle.verify_inclusion(index, checkpoint.tree_size, leaf, hashes, checkpoint.root_hash)
+
+
+def _object(answer: Answer) -> Mapping[str, object]:
+    raw = loads(answer, max_depth=MAX_DEPTH) if isinstance(answer, bytes | str) else answer
+    if not isinstance(raw, Mapping):
+        raise MalformedError("a record or a receipt must be a JSON object")
+    return raw
+
+
+@contextmanager
+def _at(index: int) -> Iterator[None]:
+    """Say in an error which event it is about."""
+    try:
+        yield
+    except IntegrityError as error:
+        error.index = index
+        raise
