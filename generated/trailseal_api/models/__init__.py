@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .action_type import ActionType
     from .actor import Actor
+    from .actor_record import ActorRecord
     from .actor_type import ActorType
     from .amendment import Amendment
     from .api_key import ApiKey
@@ -80,6 +81,7 @@ if TYPE_CHECKING:
     from .redaction_request import RedactionRequest
     from .redaction_rule import RedactionRule
     from .resource import Resource
+    from .resource_record import ResourceRecord
     from .restrictions import Restrictions
     from .schema_input import SchemaInput
     from .schema_state import SchemaState
@@ -108,6 +110,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "ActionType": ".action_type",
     "Actor": ".actor",
+    "ActorRecord": ".actor_record",
     "ActorType": ".actor_type",
     "Amendment": ".amendment",
     "ApiKey": ".api_key",
@@ -181,6 +184,7 @@ _MODULES = {
     "RedactionRequest": ".redaction_request",
     "RedactionRule": ".redaction_rule",
     "Resource": ".resource",
+    "ResourceRecord": ".resource_record",
     "Restrictions": ".restrictions",
     "SchemaInput": ".schema_input",
     "SchemaState": ".schema_state",
@@ -210,6 +214,7 @@ _MODULES = {
 __all__ = (
     "ActionType",
     "Actor",
+    "ActorRecord",
     "ActorType",
     "Amendment",
     "ApiKey",
@@ -283,6 +288,7 @@ __all__ = (
     "RedactionRequest",
     "RedactionRule",
     "Resource",
+    "ResourceRecord",
     "Restrictions",
     "SchemaInput",
     "SchemaState",

@@ -8,13 +8,13 @@ from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
 from ..models.actor_type import ActorType
-from ..types import UNSET, Unset
+from ..types import UNSET, Model, Unset
 
 T = TypeVar("T", bound="Actor")
 
 
-@_attrs_define
-class Actor:
+@_attrs_define(repr=False)
+class Actor(Model):
     """Who did it.
 
     Attributes:

@@ -9,13 +9,13 @@ from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
 from ..models.scope import Scope
-from ..types import UNSET, Unset
+from ..types import UNSET, Model, Unset
 
 T = TypeVar("T", bound="ApiKeyInput")
 
 
-@_attrs_define
-class ApiKeyInput:
+@_attrs_define(repr=False)
+class ApiKeyInput(Model):
     """What a key may do.
 
     Attributes:

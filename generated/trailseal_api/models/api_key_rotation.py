@@ -7,13 +7,13 @@ from typing import Any, TypeVar
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
-from ..types import UNSET, Unset
+from ..types import UNSET, Model, Unset
 
 T = TypeVar("T", bound="ApiKeyRotation")
 
 
-@_attrs_define
-class ApiKeyRotation:
+@_attrs_define(repr=False)
+class ApiKeyRotation(Model):
     """How long the old key lives on.
 
     Attributes:

@@ -8,13 +8,13 @@ from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
 from ..models.batch_item_status import BatchItemStatus
-from ..types import UNSET, Unset
+from ..types import UNSET, Model, Unset
 
 T = TypeVar("T", bound="BatchItem")
 
 
-@_attrs_define
-class BatchItem:
+@_attrs_define(repr=False)
+class BatchItem(Model):
     """What became of one event.
 
     Attributes:

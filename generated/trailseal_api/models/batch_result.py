@@ -7,11 +7,13 @@ from typing import Any, TypeVar
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
+from ..types import Model
+
 T = TypeVar("T", bound="BatchResult")
 
 
-@_attrs_define
-class BatchResult:
+@_attrs_define(repr=False)
+class BatchResult(Model):
     """What became of each event.
 
     Attributes:

@@ -9,13 +9,13 @@ from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
 from ..models.scope import Scope
-from ..types import UNSET, Unset
+from ..types import UNSET, Model, Unset
 
 T = TypeVar("T", bound="Caller")
 
 
-@_attrs_define
-class Caller:
+@_attrs_define(repr=False)
+class Caller(Model):
     """The key of this call.
 
     Attributes:

@@ -10,12 +10,13 @@ from attrs import field as _attrs_field
 from ..models.export_format import ExportFormat
 from ..models.ingest_source import IngestSource
 from ..models.signature_algorithm import SignatureAlgorithm
+from ..types import Model
 
 T = TypeVar("T", bound="Capabilities")
 
 
-@_attrs_define
-class Capabilities:
+@_attrs_define(repr=False)
+class Capabilities(Model):
     """What this server can do.
 
     Attributes:

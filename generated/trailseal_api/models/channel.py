@@ -8,13 +8,13 @@ from typing import Any, TypeVar, cast
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
-from ..types import UNSET, Unset
+from ..types import UNSET, Model, Unset
 
 T = TypeVar("T", bound="Channel")
 
 
-@_attrs_define
-class Channel:
+@_attrs_define(repr=False)
+class Channel(Model):
     """An ingest endpoint with its own policy.
 
     Attributes:

@@ -9,13 +9,13 @@ from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
 from ..models.operation_state import OperationState
-from ..types import UNSET, Unset
+from ..types import UNSET, Model, Unset
 
 T = TypeVar("T", bound="Erasure")
 
 
-@_attrs_define
-class Erasure:
+@_attrs_define(repr=False)
+class Erasure(Model):
     """The erasure of a person's data.
 
     Attributes:

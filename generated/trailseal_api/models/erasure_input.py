@@ -7,11 +7,13 @@ from typing import Any, TypeVar
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
+from ..types import Model
+
 T = TypeVar("T", bound="ErasureInput")
 
 
-@_attrs_define
-class ErasureInput:
+@_attrs_define(repr=False)
+class ErasureInput(Model):
     """Whose data to erase.
 
     Attributes:

@@ -7,11 +7,13 @@ from typing import Any, TypeVar, cast
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
+from ..types import Model
+
 T = TypeVar("T", bound="ErasurePage")
 
 
-@_attrs_define
-class ErasurePage:
+@_attrs_define(repr=False)
+class ErasurePage(Model):
     """One page of erasures.
 
     Attributes:

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
@@ -10,14 +10,14 @@ from attrs import field as _attrs_field
 from ..models.action_type import ActionType
 from ..models.outcome import Outcome
 from ..models.severity import Severity
-from ..types import UNSET, Unset
+from ..types import UNSET, Model, Unset
 
 T = TypeVar("T", bound="Event")
 
 
-@_attrs_define
-class Event:
-    """What happened. `EventInput` and `EventRecord` add the client's and the server's members.
+@_attrs_define(repr=False)
+class Event(Model):
+    """What `EventInput` and `EventRecord` have in common.
 
     Attributes:
         action (str): What was done, 1–256 characters; dotted lower case is advised, `invoice.deleted`.
@@ -28,8 +28,6 @@ class Event:
         outcome (Outcome | Unset): How it ended.
         reason (EventReason | Unset): Why it ended so.
         tenant_id (str | Unset): A tenant's id, your own free text, 1–256 characters.
-        actor (Actor | Unset): Who did it.
-        resources (list[Resource] | Unset): What it was done to, at most 100; the first is the primary one.
         source (EventSource | Unset): The application that sends the event.
         context (EventContext | Unset): Where the action came from.
         before (Any | Unset): The changed thing's state before; any JSON.
@@ -40,7 +38,6 @@ class Event:
         tags (Tags | Unset): Short indexed facts, at most 64; names of 1–128 and values of at most 1,024 characters.
         severity (Severity | Unset): How much it matters.
         amends (Amendment | Unset): A correction; it changes nothing in the event that it corrects.
-        subjects (list[str] | Unset): Ids of the people whose data the event holds, at most 32; erasure goes by them.
     """
 
     action: str
@@ -50,8 +47,6 @@ class Event:
     outcome: Outcome | Unset = UNSET
     reason: EventReason | Unset = UNSET
     tenant_id: str | Unset = UNSET
-    actor: Actor | Unset = UNSET
-    resources: list[Resource] | Unset = UNSET
     source: EventSource | Unset = UNSET
     context: EventContext | Unset = UNSET
     before: Any | Unset = UNSET
@@ -62,7 +57,6 @@ class Event:
     tags: Tags | Unset = UNSET
     severity: Severity | Unset = UNSET
     amends: Amendment | Unset = UNSET
-    subjects: list[str] | Unset = UNSET
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -85,17 +79,6 @@ class Event:
             reason = self.reason.to_dict()
 
         tenant_id = self.tenant_id
-
-        actor: dict[str, Any] | Unset = UNSET
-        if not isinstance(self.actor, Unset):
-            actor = self.actor.to_dict()
-
-        resources: list[dict[str, Any]] | Unset = UNSET
-        if not isinstance(self.resources, Unset):
-            resources = []
-            for resources_item_data in self.resources:
-                resources_item = resources_item_data.to_dict()
-                resources.append(resources_item)
 
         source: dict[str, Any] | Unset = UNSET
         if not isinstance(self.source, Unset):
@@ -129,10 +112,6 @@ class Event:
         if not isinstance(self.amends, Unset):
             amends = self.amends.to_dict()
 
-        subjects: list[str] | Unset = UNSET
-        if not isinstance(self.subjects, Unset):
-            subjects = self.subjects
-
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
         field_dict.update(
@@ -152,10 +131,6 @@ class Event:
             field_dict["reason"] = reason
         if tenant_id is not UNSET:
             field_dict["tenant_id"] = tenant_id
-        if actor is not UNSET:
-            field_dict["actor"] = actor
-        if resources is not UNSET:
-            field_dict["resources"] = resources
         if source is not UNSET:
             field_dict["source"] = source
         if context is not UNSET:
@@ -176,8 +151,6 @@ class Event:
             field_dict["severity"] = severity
         if amends is not UNSET:
             field_dict["amends"] = amends
-        if subjects is not UNSET:
-            field_dict["subjects"] = subjects
 
         return field_dict
 
@@ -212,22 +185,6 @@ class Event:
             reason = EventReason.from_dict(_reason)
 
         tenant_id = d.pop("tenant_id", UNSET)
-
-        _actor = d.pop("actor", UNSET)
-        actor: Actor | Unset
-        if isinstance(_actor, Unset):
-            actor = UNSET
-        else:
-            actor = Actor.from_dict(_actor)
-
-        _resources = d.pop("resources", UNSET)
-        resources: list[Resource] | Unset = UNSET
-        if _resources is not UNSET:
-            resources = []
-            for resources_item_data in _resources:
-                resources_item = Resource.from_dict(resources_item_data)
-
-                resources.append(resources_item)
 
         _source = d.pop("source", UNSET)
         source: EventSource | Unset
@@ -279,8 +236,6 @@ class Event:
         else:
             amends = Amendment.from_dict(_amends)
 
-        subjects = cast(list[str], d.pop("subjects", UNSET))
-
         event = cls(
             action=action,
             id=id,
@@ -289,8 +244,6 @@ class Event:
             outcome=outcome,
             reason=reason,
             tenant_id=tenant_id,
-            actor=actor,
-            resources=resources,
             source=source,
             context=context,
             before=before,
@@ -301,7 +254,6 @@ class Event:
             tags=tags,
             severity=severity,
             amends=amends,
-            subjects=subjects,
         )
 
         event.additional_properties = d
@@ -324,11 +276,9 @@ class Event:
         return key in self.additional_properties
 
 
-from ..models.actor import Actor
 from ..models.amendment import Amendment
 from ..models.event_context import EventContext
 from ..models.event_reason import EventReason
 from ..models.event_schema_ref import EventSchemaRef
 from ..models.event_source import EventSource
-from ..models.resource import Resource
 from ..models.tags import Tags

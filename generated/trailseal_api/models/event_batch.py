@@ -7,13 +7,13 @@ from typing import Any, TypeVar
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
-from ..types import UNSET, Unset
+from ..types import UNSET, Model, Unset
 
 T = TypeVar("T", bound="EventBatch")
 
 
-@_attrs_define
-class EventBatch:
+@_attrs_define(repr=False)
+class EventBatch(Model):
     """Events of one or several tenants.
 
     Attributes:

@@ -10,13 +10,13 @@ from attrs import field as _attrs_field
 from ..models.action_type import ActionType
 from ..models.actor_type import ActorType
 from ..models.outcome import Outcome
-from ..types import UNSET, Unset
+from ..types import UNSET, Model, Unset
 
 T = TypeVar("T", bound="EventFilter")
 
 
-@_attrs_define
-class EventFilter:
+@_attrs_define(repr=False)
+class EventFilter(Model):
     """The filters of `listEvents`; all must match.
 
     Attributes:

@@ -7,13 +7,13 @@ from typing import Any, TypeVar, cast
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
-from ..types import UNSET, Unset
+from ..types import UNSET, Model, Unset
 
 T = TypeVar("T", bound="EventPage")
 
 
-@_attrs_define
-class EventPage:
+@_attrs_define(repr=False)
+class EventPage(Model):
     """One page of events.
 
     Attributes:

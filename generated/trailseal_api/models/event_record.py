@@ -11,13 +11,13 @@ from ..models.action_type import ActionType
 from ..models.event_state import EventState
 from ..models.outcome import Outcome
 from ..models.severity import Severity
-from ..types import UNSET, Unset
+from ..types import UNSET, Model, Unset
 
 T = TypeVar("T", bound="EventRecord")
 
 
-@_attrs_define
-class EventRecord:
+@_attrs_define(repr=False)
+class EventRecord(Model):
     """An event as the server keeps it.
 
     Attributes:
@@ -37,8 +37,6 @@ class EventRecord:
         outcome (Outcome | Unset): How it ended.
         reason (EventReason | Unset): Why it ended so.
         tenant_id (str | Unset): A tenant's id, your own free text, 1–256 characters.
-        actor (Actor | Unset): Who did it.
-        resources (list[Resource] | Unset): What it was done to, at most 100; the first is the primary one.
         source (EventSource | Unset): The application that sends the event.
         context (EventContext | Unset): Where the action came from.
         before (Any | Unset): The changed thing's state before; any JSON.
@@ -49,7 +47,9 @@ class EventRecord:
         tags (Tags | Unset): Short indexed facts, at most 64; names of 1–128 and values of at most 1,024 characters.
         severity (Severity | Unset): How much it matters.
         amends (Amendment | Unset): A correction; it changes nothing in the event that it corrects.
-        subjects (list[str] | Unset): Ids of the people whose data the event holds, at most 32; erasure goes by them.
+        actor (ActorRecord | Unset): Who did it, as the server keeps it. Any member may have been taken out.
+        resources (list[None | ResourceRecord] | Unset): What it was done to; null where a whole resource was taken out.
+        subjects (list[None | str] | Unset): Ids of the people whose data the event holds; null where one was erased.
         sent_at (str | Unset): The request's `Sent-At`.
         skew_ms (int | Unset): `received_at` minus `sent_at`, in milliseconds; may be negative.
         channel_id (str | Unset): The key of the channel it was written through.
@@ -78,8 +78,6 @@ class EventRecord:
     outcome: Outcome | Unset = UNSET
     reason: EventReason | Unset = UNSET
     tenant_id: str | Unset = UNSET
-    actor: Actor | Unset = UNSET
-    resources: list[Resource] | Unset = UNSET
     source: EventSource | Unset = UNSET
     context: EventContext | Unset = UNSET
     before: Any | Unset = UNSET
@@ -90,7 +88,9 @@ class EventRecord:
     tags: Tags | Unset = UNSET
     severity: Severity | Unset = UNSET
     amends: Amendment | Unset = UNSET
-    subjects: list[str] | Unset = UNSET
+    actor: ActorRecord | Unset = UNSET
+    resources: list[None | ResourceRecord] | Unset = UNSET
+    subjects: list[None | str] | Unset = UNSET
     sent_at: str | Unset = UNSET
     skew_ms: int | Unset = UNSET
     channel_id: str | Unset = UNSET
@@ -138,17 +138,6 @@ class EventRecord:
 
         tenant_id = self.tenant_id
 
-        actor: dict[str, Any] | Unset = UNSET
-        if not isinstance(self.actor, Unset):
-            actor = self.actor.to_dict()
-
-        resources: list[dict[str, Any]] | Unset = UNSET
-        if not isinstance(self.resources, Unset):
-            resources = []
-            for resources_item_data in self.resources:
-                resources_item = resources_item_data.to_dict()
-                resources.append(resources_item)
-
         source: dict[str, Any] | Unset = UNSET
         if not isinstance(self.source, Unset):
             source = self.source.to_dict()
@@ -181,9 +170,28 @@ class EventRecord:
         if not isinstance(self.amends, Unset):
             amends = self.amends.to_dict()
 
-        subjects: list[str] | Unset = UNSET
+        actor: dict[str, Any] | Unset = UNSET
+        if not isinstance(self.actor, Unset):
+            actor = self.actor.to_dict()
+
+        resources: list[dict[str, Any] | None] | Unset = UNSET
+        if not isinstance(self.resources, Unset):
+            resources = []
+            for resources_item_data in self.resources:
+                resources_item: dict[str, Any] | None
+                if isinstance(resources_item_data, ResourceRecord):
+                    resources_item = resources_item_data.to_dict()
+                else:
+                    resources_item = resources_item_data
+                resources.append(resources_item)
+
+        subjects: list[None | str] | Unset = UNSET
         if not isinstance(self.subjects, Unset):
-            subjects = self.subjects
+            subjects = []
+            for subjects_item_data in self.subjects:
+                subjects_item: None | str
+                subjects_item = subjects_item_data
+                subjects.append(subjects_item)
 
         sent_at = self.sent_at
 
@@ -241,10 +249,6 @@ class EventRecord:
             field_dict["reason"] = reason
         if tenant_id is not UNSET:
             field_dict["tenant_id"] = tenant_id
-        if actor is not UNSET:
-            field_dict["actor"] = actor
-        if resources is not UNSET:
-            field_dict["resources"] = resources
         if source is not UNSET:
             field_dict["source"] = source
         if context is not UNSET:
@@ -265,6 +269,10 @@ class EventRecord:
             field_dict["severity"] = severity
         if amends is not UNSET:
             field_dict["amends"] = amends
+        if actor is not UNSET:
+            field_dict["actor"] = actor
+        if resources is not UNSET:
+            field_dict["resources"] = resources
         if subjects is not UNSET:
             field_dict["subjects"] = subjects
         if sent_at is not UNSET:
@@ -336,22 +344,6 @@ class EventRecord:
 
         tenant_id = d.pop("tenant_id", UNSET)
 
-        _actor = d.pop("actor", UNSET)
-        actor: Actor | Unset
-        if isinstance(_actor, Unset):
-            actor = UNSET
-        else:
-            actor = Actor.from_dict(_actor)
-
-        _resources = d.pop("resources", UNSET)
-        resources: list[Resource] | Unset = UNSET
-        if _resources is not UNSET:
-            resources = []
-            for resources_item_data in _resources:
-                resources_item = Resource.from_dict(resources_item_data)
-
-                resources.append(resources_item)
-
         _source = d.pop("source", UNSET)
         source: EventSource | Unset
         if isinstance(_source, Unset):
@@ -402,7 +394,50 @@ class EventRecord:
         else:
             amends = Amendment.from_dict(_amends)
 
-        subjects = cast(list[str], d.pop("subjects", UNSET))
+        _actor = d.pop("actor", UNSET)
+        actor: ActorRecord | Unset
+        if isinstance(_actor, Unset):
+            actor = UNSET
+        else:
+            actor = ActorRecord.from_dict(_actor)
+
+        _resources = d.pop("resources", UNSET)
+        resources: list[None | ResourceRecord] | Unset = UNSET
+        if _resources is not UNSET:
+            resources = []
+            for resources_item_data in _resources:
+
+                def _parse_resources_item(data: object) -> None | ResourceRecord:
+                    if data is None:
+                        return data
+                    try:
+                        if not isinstance(data, dict):
+                            raise TypeError()
+                        resources_item_type_0 = ResourceRecord.from_dict(data)
+
+                        return resources_item_type_0
+                    except (TypeError, ValueError, AttributeError, KeyError):
+                        pass
+                    return cast(None | ResourceRecord, data)
+
+                resources_item = _parse_resources_item(resources_item_data)
+
+                resources.append(resources_item)
+
+        _subjects = d.pop("subjects", UNSET)
+        subjects: list[None | str] | Unset = UNSET
+        if _subjects is not UNSET:
+            subjects = []
+            for subjects_item_data in _subjects:
+
+                def _parse_subjects_item(data: object) -> None | str:
+                    if data is None:
+                        return data
+                    return cast(None | str, data)
+
+                subjects_item = _parse_subjects_item(subjects_item_data)
+
+                subjects.append(subjects_item)
 
         sent_at = d.pop("sent_at", UNSET)
 
@@ -456,8 +491,6 @@ class EventRecord:
             outcome=outcome,
             reason=reason,
             tenant_id=tenant_id,
-            actor=actor,
-            resources=resources,
             source=source,
             context=context,
             before=before,
@@ -468,6 +501,8 @@ class EventRecord:
             tags=tags,
             severity=severity,
             amends=amends,
+            actor=actor,
+            resources=resources,
             subjects=subjects,
             sent_at=sent_at,
             skew_ms=skew_ms,
@@ -501,7 +536,7 @@ class EventRecord:
         return key in self.additional_properties
 
 
-from ..models.actor import Actor
+from ..models.actor_record import ActorRecord
 from ..models.amendment import Amendment
 from ..models.event_context import EventContext
 from ..models.event_proof import EventProof
@@ -509,6 +544,6 @@ from ..models.event_reason import EventReason
 from ..models.event_schema_ref import EventSchemaRef
 from ..models.event_source import EventSource
 from ..models.redaction import Redaction
-from ..models.resource import Resource
+from ..models.resource_record import ResourceRecord
 from ..models.signature import Signature
 from ..models.tags import Tags

@@ -10,13 +10,13 @@ from attrs import field as _attrs_field
 
 from ..models.compatibility import Compatibility
 from ..models.schema_state import SchemaState
-from ..types import UNSET, Unset
+from ..types import UNSET, Model, Unset
 
 T = TypeVar("T", bound="EventSchema")
 
 
-@_attrs_define
-class EventSchema:
+@_attrs_define(repr=False)
+class EventSchema(Model):
     """One version of a registered schema.
 
     Attributes:

@@ -7,11 +7,13 @@ from typing import Any, TypeVar
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
+from ..types import Model
+
 T = TypeVar("T", bound="EventSchemaRef")
 
 
-@_attrs_define
-class EventSchemaRef:
+@_attrs_define(repr=False)
+class EventSchemaRef(Model):
     """The registered schema that `data` follows.
 
     Attributes:

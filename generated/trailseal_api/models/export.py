@@ -11,13 +11,13 @@ from attrs import field as _attrs_field
 from ..models.compression import Compression
 from ..models.export_format import ExportFormat
 from ..models.operation_state import OperationState
-from ..types import UNSET, Unset
+from ..types import UNSET, Model, Unset
 
 T = TypeVar("T", bound="Export")
 
 
-@_attrs_define
-class Export:
+@_attrs_define(repr=False)
+class Export(Model):
     """A file of events.
 
     Attributes:

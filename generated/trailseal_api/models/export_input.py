@@ -12,13 +12,13 @@ from ..models.export_format import ExportFormat
 from ..models.order import Order
 from ..models.order_by import OrderBy
 from ..models.time_field import TimeField
-from ..types import UNSET, Unset
+from ..types import UNSET, Model, Unset
 
 T = TypeVar("T", bound="ExportInput")
 
 
-@_attrs_define
-class ExportInput:
+@_attrs_define(repr=False)
+class ExportInput(Model):
     """What to export, and how.
 
     Attributes:

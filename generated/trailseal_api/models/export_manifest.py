@@ -7,11 +7,13 @@ from typing import Any, TypeVar
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
+from ..types import Model
+
 T = TypeVar("T", bound="ExportManifest")
 
 
-@_attrs_define
-class ExportManifest:
+@_attrs_define(repr=False)
+class ExportManifest(Model):
     """What an export holds, signed. Save the three strings unchanged beside the download.
 
     Attributes:

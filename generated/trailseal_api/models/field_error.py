@@ -8,13 +8,13 @@ from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
 from ..models.error_code import ErrorCode
-from ..types import UNSET, Unset
+from ..types import UNSET, Model, Unset
 
 T = TypeVar("T", bound="FieldError")
 
 
-@_attrs_define
-class FieldError:
+@_attrs_define(repr=False)
+class FieldError(Model):
     """What is wrong with one field. Never holds the value.
 
     Attributes:

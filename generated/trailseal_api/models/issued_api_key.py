@@ -7,11 +7,13 @@ from typing import Any, TypeVar
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
+from ..types import Model
+
 T = TypeVar("T", bound="IssuedApiKey")
 
 
-@_attrs_define
-class IssuedApiKey:
+@_attrs_define(repr=False)
+class IssuedApiKey(Model):
     """A new key. Its secret is shown in this answer only.
 
     Attributes:

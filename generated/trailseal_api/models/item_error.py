@@ -8,13 +8,13 @@ from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
 from ..models.error_code import ErrorCode
-from ..types import UNSET, Unset
+from ..types import UNSET, Model, Unset
 
 T = TypeVar("T", bound="ItemError")
 
 
-@_attrs_define
-class ItemError:
+@_attrs_define(repr=False)
+class ItemError(Model):
     """Why an event was not stored.
 
     Attributes:

@@ -7,11 +7,13 @@ from typing import Any, TypeVar, cast
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
+from ..types import Model
+
 T = TypeVar("T", bound="LogPage")
 
 
-@_attrs_define
-class LogPage:
+@_attrs_define(repr=False)
+class LogPage(Model):
     """One page of logs.
 
     Attributes:

@@ -10,13 +10,13 @@ from attrs import field as _attrs_field
 
 from ..models.operation_kind import OperationKind
 from ..models.operation_state import OperationState
-from ..types import UNSET, Unset
+from ..types import UNSET, Model, Unset
 
 T = TypeVar("T", bound="Operation")
 
 
-@_attrs_define
-class Operation:
+@_attrs_define(repr=False)
+class Operation(Model):
     """A job that goes on after the answer, and its result.
 
     Attributes:

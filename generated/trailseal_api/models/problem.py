@@ -8,13 +8,13 @@ from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
 from ..models.error_code import ErrorCode
-from ..types import UNSET, Unset
+from ..types import UNSET, Model, Unset
 
 T = TypeVar("T", bound="Problem")
 
 
-@_attrs_define
-class Problem:
+@_attrs_define(repr=False)
+class Problem(Model):
     """RFC 9457 problem details.
 
     Attributes:

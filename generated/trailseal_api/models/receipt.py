@@ -8,13 +8,13 @@ from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
 from ..models.event_state import EventState
-from ..types import UNSET, Unset
+from ..types import UNSET, Model, Unset
 
 T = TypeVar("T", bound="Receipt")
 
 
-@_attrs_define
-class Receipt:
+@_attrs_define(repr=False)
+class Receipt(Model):
     """The server's word that the event is stored, and where.
 
     Attributes:

@@ -7,13 +7,13 @@ from typing import Any, TypeVar, cast
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
-from ..types import UNSET, Unset
+from ..types import UNSET, Model, Unset
 
 T = TypeVar("T", bound="Redaction")
 
 
-@_attrs_define
-class Redaction:
+@_attrs_define(repr=False)
+class Redaction(Model):
     """A field that was taken out; its hash still counts.
 
     Attributes:

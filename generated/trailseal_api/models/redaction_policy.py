@@ -8,13 +8,13 @@ from typing import Any, TypeVar
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
-from ..types import UNSET, Unset
+from ..types import UNSET, Model, Unset
 
 T = TypeVar("T", bound="RedactionPolicy")
 
 
-@_attrs_define
-class RedactionPolicy:
+@_attrs_define(repr=False)
+class RedactionPolicy(Model):
     """What the server takes out of events after it has committed to them.
 
     Attributes:

@@ -8,13 +8,13 @@ from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
 from ..models.redaction_method import RedactionMethod
-from ..types import UNSET, Unset
+from ..types import UNSET, Model, Unset
 
 T = TypeVar("T", bound="RedactionRule")
 
 
-@_attrs_define
-class RedactionRule:
+@_attrs_define(repr=False)
+class RedactionRule(Model):
     """What may stay in events of one schema; the rest of `data` is taken out.
 
     Attributes:

@@ -7,11 +7,13 @@ from typing import Any, TypeVar, cast
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
+from ..types import Model
+
 T = TypeVar("T", bound="Restrictions")
 
 
-@_attrs_define
-class Restrictions:
+@_attrs_define(repr=False)
+class Restrictions(Model):
     """Field paths and their allowed values, ANDed with the query; at most 16 fields of 100 values each."""
 
     additional_properties: dict[str, list[str]] = _attrs_field(init=False, factory=dict)

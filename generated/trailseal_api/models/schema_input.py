@@ -8,13 +8,13 @@ from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
 from ..models.compatibility import Compatibility
-from ..types import UNSET, Unset
+from ..types import UNSET, Model, Unset
 
 T = TypeVar("T", bound="SchemaInput")
 
 
-@_attrs_define
-class SchemaInput:
+@_attrs_define(repr=False)
+class SchemaInput(Model):
     """An event schema, as `document` or as `text`.
 
     Attributes:

@@ -8,13 +8,13 @@ from typing import Any, TypeVar, cast
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
-from ..types import UNSET, Unset
+from ..types import UNSET, Model, Unset
 
 T = TypeVar("T", bound="Search")
 
 
-@_attrs_define
-class Search:
+@_attrs_define(repr=False)
+class Search(Model):
     """A stored search with its first page.
 
     Attributes:

@@ -11,13 +11,13 @@ from ..models.event_include import EventInclude
 from ..models.order import Order
 from ..models.order_by import OrderBy
 from ..models.time_field import TimeField
-from ..types import UNSET, Unset
+from ..types import UNSET, Model, Unset
 
 T = TypeVar("T", bound="SearchInput")
 
 
-@_attrs_define
-class SearchInput:
+@_attrs_define(repr=False)
+class SearchInput(Model):
     """What to find.
 
     Attributes:

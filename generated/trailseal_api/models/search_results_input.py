@@ -8,13 +8,13 @@ from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
 from ..models.event_include import EventInclude
-from ..types import UNSET, Unset
+from ..types import UNSET, Model, Unset
 
 T = TypeVar("T", bound="SearchResultsInput")
 
 
-@_attrs_define
-class SearchResultsInput:
+@_attrs_define(repr=False)
+class SearchResultsInput(Model):
     """Which page of a search.
 
     Attributes:

@@ -8,13 +8,13 @@ from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
 from ..models.signature_algorithm import SignatureAlgorithm
-from ..types import UNSET, Unset
+from ..types import UNSET, Model, Unset
 
 T = TypeVar("T", bound="Signature")
 
 
-@_attrs_define
-class Signature:
+@_attrs_define(repr=False)
+class Signature(Model):
     """The client's signature over `trailseal/event/v1`, the event's id and its `fields_hash`, each
     with a line feed.
 

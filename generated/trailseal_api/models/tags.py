@@ -7,11 +7,13 @@ from typing import Any, TypeVar
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
+from ..types import Model
+
 T = TypeVar("T", bound="Tags")
 
 
-@_attrs_define
-class Tags:
+@_attrs_define(repr=False)
+class Tags(Model):
     """Short indexed facts, at most 64; names of 1–128 and values of at most 1,024 characters."""
 
     additional_properties: dict[str, str] = _attrs_field(init=False, factory=dict)

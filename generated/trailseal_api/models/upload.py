@@ -9,13 +9,13 @@ from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
 from ..models.upload_state import UploadState
-from ..types import UNSET, Unset
+from ..types import UNSET, Model, Unset
 
 T = TypeVar("T", bound="Upload")
 
 
-@_attrs_define
-class Upload:
+@_attrs_define(repr=False)
+class Upload(Model):
     """A signed, expiring permission to send one file.
 
     Attributes:

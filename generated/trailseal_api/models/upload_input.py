@@ -8,13 +8,13 @@ from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
 from ..models.compression import Compression
-from ..types import UNSET, Unset
+from ..types import UNSET, Model, Unset
 
 T = TypeVar("T", bound="UploadInput")
 
 
-@_attrs_define
-class UploadInput:
+@_attrs_define(repr=False)
+class UploadInput(Model):
     """A file to be sent.
 
     Attributes:

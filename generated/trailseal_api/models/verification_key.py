@@ -10,13 +10,13 @@ from attrs import field as _attrs_field
 
 from ..models.signature_algorithm import SignatureAlgorithm
 from ..models.verification_key_kind import VerificationKeyKind
-from ..types import UNSET, Unset
+from ..types import UNSET, Model, Unset
 
 T = TypeVar("T", bound="VerificationKey")
 
 
-@_attrs_define
-class VerificationKey:
+@_attrs_define(repr=False)
+class VerificationKey(Model):
     """A public key and its validity.
 
     Attributes:

@@ -9,13 +9,13 @@ from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
 from ..models.signature_algorithm import SignatureAlgorithm
-from ..types import UNSET, Unset
+from ..types import UNSET, Model, Unset
 
 T = TypeVar("T", bound="VerificationKeyInput")
 
 
-@_attrs_define
-class VerificationKeyInput:
+@_attrs_define(repr=False)
+class VerificationKeyInput(Model):
     """A client's public key.
 
     Attributes:

@@ -2,8 +2,9 @@
 """Redact fields of an event
 
 Removes every field at or below the paths for good; entry, leaf hash, signature and proofs
-stay valid. `id` and `action` cannot be redacted. Under a legal hold: 409 `legal_hold`. The
-redaction is logged as an event itself. Scope: `privacy`.
+stay valid. `id`, `action`, `schema` and `amends` cannot be redacted. Under a legal hold:
+409
+`legal_hold`. The redaction is logged as an event itself. Scope: `privacy`.
 
 Args:
     event_id (str): An event's id, 1–128 characters; a UUIDv7 is advised. It is the event's
@@ -18,8 +19,10 @@ Raises:
     httpx.HTTPError: Nothing, or not all, came back.
 """
 
+from __future__ import annotations
+
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import httpx
@@ -27,9 +30,11 @@ import httpx
 from ... import errors
 from ...client import AuthenticatedClient
 from ...models.event_record import EventRecord
-from ...models.problem import Problem
 from ...models.redaction_request import RedactionRequest
 from ...types import UNSET, Response, Unset
+
+if TYPE_CHECKING:
+    from ...models.problem import Problem
 
 
 def request_kwargs(
@@ -75,6 +80,8 @@ def parse_success(status_code: int, content: bytes) -> EventRecord:
 def _parse(status_code: int, content: bytes) -> EventRecord | Problem:
     if status_code < 300:
         return parse_success(status_code, content)
+    from ...models.problem import Problem
+
     with errors.decoding(status_code, content):
         if 400 <= status_code <= 499 or 500 <= status_code <= 599:
             response_4xx = Problem.from_dict(json.loads(content))

@@ -38,11 +38,12 @@ Raises:
     httpx.HTTPError: Nothing, or not all, came back.
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from io import BytesIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
@@ -53,9 +54,11 @@ from ...models.actor_type import ActorType
 from ...models.export_format import ExportFormat
 from ...models.order import Order
 from ...models.outcome import Outcome
-from ...models.problem import Problem
 from ...models.time_field import TimeField
-from ...types import UNSET, File, Response, Unset
+from ...types import UNSET, Response, Unset
+
+if TYPE_CHECKING:
+    from ...models.problem import Problem
 
 
 def request_kwargs(
@@ -169,20 +172,20 @@ def request_kwargs(
     return _kwargs
 
 
-def parse_success(status_code: int, content: bytes) -> File:
+def parse_success(status_code: int, content: bytes) -> bytes:
     """The result of a documented 2xx answer; raises errors.UnexpectedStatus for any other status."""
     with errors.decoding(status_code, content):
         if status_code == 200:
-            response_200 = File(payload=BytesIO(json.loads(content)))
-
-            return response_200
+            return content
 
     raise errors.UnexpectedStatus(status_code, content)
 
 
-def _parse(status_code: int, content: bytes) -> File | Problem:
+def _parse(status_code: int, content: bytes) -> bytes | Problem:
     if status_code < 300:
         return parse_success(status_code, content)
+    from ...models.problem import Problem
+
     with errors.decoding(status_code, content):
         if 400 <= status_code <= 499 or 500 <= status_code <= 599:
             response_4xx = Problem.from_dict(json.loads(content))
@@ -192,7 +195,7 @@ def _parse(status_code: int, content: bytes) -> File | Problem:
     raise errors.UnexpectedStatus(status_code, content)
 
 
-def _response(response: httpx.Response) -> Response[File | Problem]:
+def _response(response: httpx.Response) -> Response[bytes | Problem]:
     return Response(
         status_code=response.status_code,
         content=response.content,
@@ -226,7 +229,7 @@ def sync_detailed(
     time_field: TimeField | Unset = UNSET,
     order: Order | Unset = UNSET,
     format_: ExportFormat | Unset = UNSET,
-) -> Response[File | Problem]:
+) -> Response[bytes | Problem]:
     """Sends it; answers with status, headers and bytes beside the parsed body."""
     request = request_kwargs(
         log_id=log_id,
@@ -280,7 +283,7 @@ def sync(
     time_field: TimeField | Unset = UNSET,
     order: Order | Unset = UNSET,
     format_: ExportFormat | Unset = UNSET,
-) -> File | Problem:
+) -> bytes | Problem:
     """Sends it; answers with the parsed body alone."""
     return sync_detailed(
         client=client,
@@ -334,7 +337,7 @@ async def asyncio_detailed(
     time_field: TimeField | Unset = UNSET,
     order: Order | Unset = UNSET,
     format_: ExportFormat | Unset = UNSET,
-) -> Response[File | Problem]:
+) -> Response[bytes | Problem]:
     """As sync_detailed, on asyncio."""
     request = request_kwargs(
         log_id=log_id,
@@ -388,7 +391,7 @@ async def asyncio(
     time_field: TimeField | Unset = UNSET,
     order: Order | Unset = UNSET,
     format_: ExportFormat | Unset = UNSET,
-) -> File | Problem:
+) -> bytes | Problem:
     """As sync, on asyncio."""
     return (
         await asyncio_detailed(

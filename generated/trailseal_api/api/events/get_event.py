@@ -16,8 +16,10 @@ Raises:
     httpx.HTTPError: Nothing, or not all, came back.
 """
 
+from __future__ import annotations
+
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import httpx
@@ -26,8 +28,10 @@ from ... import errors
 from ...client import AuthenticatedClient
 from ...models.event_include import EventInclude
 from ...models.event_record import EventRecord
-from ...models.problem import Problem
 from ...types import UNSET, Response, Unset
+
+if TYPE_CHECKING:
+    from ...models.problem import Problem
 
 
 def request_kwargs(
@@ -77,6 +81,8 @@ def parse_success(status_code: int, content: bytes) -> EventRecord:
 def _parse(status_code: int, content: bytes) -> EventRecord | Problem:
     if status_code < 300:
         return parse_success(status_code, content)
+    from ...models.problem import Problem
+
     with errors.decoding(status_code, content):
         if 400 <= status_code <= 499 or 500 <= status_code <= 599:
             response_4xx = Problem.from_dict(json.loads(content))

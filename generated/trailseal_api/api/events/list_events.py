@@ -42,8 +42,10 @@ Raises:
     httpx.HTTPError: Nothing, or not all, came back.
 """
 
+from __future__ import annotations
+
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
@@ -55,9 +57,11 @@ from ...models.event_page import EventPage
 from ...models.order import Order
 from ...models.outcome import Outcome
 from ...models.page_include import PageInclude
-from ...models.problem import Problem
 from ...models.time_field import TimeField
 from ...types import UNSET, Response, Unset
+
+if TYPE_CHECKING:
+    from ...models.problem import Problem
 
 
 def request_kwargs(
@@ -200,6 +204,8 @@ def parse_success(status_code: int, content: bytes) -> EventPage:
 def _parse(status_code: int, content: bytes) -> EventPage | Problem:
     if status_code < 300:
         return parse_success(status_code, content)
+    from ...models.problem import Problem
+
     with errors.decoding(status_code, content):
         if 400 <= status_code <= 499 or 500 <= status_code <= 599:
             response_4xx = Problem.from_dict(json.loads(content))

@@ -12,16 +12,20 @@ Raises:
     httpx.HTTPError: Nothing, or not all, came back.
 """
 
+from __future__ import annotations
+
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient
-from ...models.problem import Problem
 from ...types import Response
+
+if TYPE_CHECKING:
+    from ...models.problem import Problem
 
 
 def request_kwargs(
@@ -51,6 +55,8 @@ def _parse(status_code: int, content: bytes) -> None | Problem:
     if status_code < 300:
         parse_success(status_code, content)
         return None
+    from ...models.problem import Problem
+
     with errors.decoding(status_code, content):
         if 400 <= status_code <= 499 or 500 <= status_code <= 599:
             response_4xx = Problem.from_dict(json.loads(content))

@@ -15,8 +15,10 @@ Raises:
     httpx.HTTPError: Nothing, or not all, came back.
 """
 
+from __future__ import annotations
+
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import httpx
@@ -24,9 +26,11 @@ import httpx
 from ... import errors
 from ...client import AuthenticatedClient
 from ...models.event_page import EventPage
-from ...models.problem import Problem
 from ...models.search_results_input import SearchResultsInput
 from ...types import Response
+
+if TYPE_CHECKING:
+    from ...models.problem import Problem
 
 
 def request_kwargs(
@@ -64,6 +68,8 @@ def parse_success(status_code: int, content: bytes) -> EventPage:
 def _parse(status_code: int, content: bytes) -> EventPage | Problem:
     if status_code < 300:
         return parse_success(status_code, content)
+    from ...models.problem import Problem
+
     with errors.decoding(status_code, content):
         if 400 <= status_code <= 499 or 500 <= status_code <= 599:
             response_4xx = Problem.from_dict(json.loads(content))

@@ -13,17 +13,21 @@ Raises:
     httpx.HTTPError: Nothing, or not all, came back.
 """
 
+from __future__ import annotations
+
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient
-from ...models.problem import Problem
 from ...models.tenant import Tenant
 from ...models.tenant_input import TenantInput
 from ...types import Response
+
+if TYPE_CHECKING:
+    from ...models.problem import Problem
 
 
 def request_kwargs(
@@ -58,6 +62,8 @@ def parse_success(status_code: int, content: bytes) -> Tenant:
 def _parse(status_code: int, content: bytes) -> Tenant | Problem:
     if status_code < 300:
         return parse_success(status_code, content)
+    from ...models.problem import Problem
+
     with errors.decoding(status_code, content):
         if 400 <= status_code <= 499 or 500 <= status_code <= 599:
             response_4xx = Problem.from_dict(json.loads(content))
