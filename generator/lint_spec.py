@@ -382,6 +382,12 @@ def all_of_has_two_members(place: Place) -> str:
     return "the generator takes allOf of one for that one and drops the rest" if single else ""
 
 
+@rule(schemas, instead="all members in one object")
+def closed_objects_stand_alone(place: Place) -> str:
+    both = {"allOf", "unevaluatedProperties"} <= set(place.node)
+    return "one bad member makes validators blame all members of its allOf" if both else ""
+
+
 @rule(schemas, instead="unevaluatedProperties: false")
 def unknown_members_reach_the_server(place: Place) -> str:
     closed = place.node.get("additionalProperties") is False

@@ -167,6 +167,9 @@ BAD = {
     "allOf of one": (
         thing("allOf"), [REF_PROBLEM], THING, "allOf of one for that one and drops the rest",
     ),
+    "closed with allOf": (
+        thing("allOf"), [REF_PROBLEM, REF_PROBLEM], THING, "blame all members of its allOf; write all",
+    ),
     "closed by additionalProperties": (
         thing("additionalProperties"), False, THING, "write unevaluatedProperties: false",
     ),
