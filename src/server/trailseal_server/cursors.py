@@ -1,10 +1,10 @@
 """Opaque, signed cursors: where a list goes on, and over which snapshot.
 
 Rules:
-- A cursor is base64url(JSON ‖ MAC): the hash of the query it belongs to, the tree size and the clock
-  of the first page (relative times must not move between pages), the key of the last item, and how
-  many items came before. The MAC is HMAC-SHA256 with a
-  secret of the database, so that every replica reads it and nobody else can make one.
+- A cursor is base64url(JSON ‖ MAC): the hash of the query it belongs to, the tree size and the
+  clock of the first page (relative times must not move between pages), the key of the last item,
+  and how many items came before. The MAC is HMAC-SHA256 with a secret of the database, so that
+  every replica reads it and nobody else can make one.
 - Append-only plus a fixed tree size makes pages repeatable. The cursor at the end of an ascending
   list (`tail`) holds no tree size: it stands for "after this index, whatever is there by then".
 - Reading is strict: another query's cursor, a changed or a foreign one is
@@ -31,8 +31,8 @@ SECRET_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """`size` is the snapshot's tree size, None in a tail cursor; `clock` in microseconds since 1970;
-    `key` the last item's sort key; `seen` how many items came before."""
+    """`size` is the snapshot's tree size, None in a tail cursor; `clock` is in microseconds; `key`
+    is the last item's sort key; `seen` counts the items before."""
 
     query: str
     size: int | None

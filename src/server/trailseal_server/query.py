@@ -48,10 +48,12 @@ ALIASES = {
     "tag": "tags",
 }
 ROOTS = frozenset(
-    """
-    id received_at occurred_at ingested_by channel_id action action_type outcome reason tenant_id
-    actor resource source context before after message data schema tags severity amends subjects
-    """.split()
+    {
+        *("id", "received_at", "occurred_at", "ingested_by", "channel_id"),
+        *("action", "action_type", "outcome", "reason", "severity", "tenant_id"),
+        *("actor", "resource", "source", "context", "before", "after", "message", "data"),
+        *("schema", "tags", "amends", "subjects"),
+    }
 )
 KEYWORDS = frozenset({"AND", "OR", "NOT", "TO"})
 

@@ -29,11 +29,15 @@ from .terms import EXACT_FIELDS, NAME_FIELDS, exact_token
 MAX_NAMES = 1000  # distinct names one partial match may stand for: each is a list to be merged
 
 ENUMS = {
-    "action_type": tuple(
-        "create read update delete execute authenticate authorize other".split(" ")
+    "action_type": (
+        *("create", "read", "update", "delete", "execute"),
+        *("authenticate", "authorize", "other"),
     ),
     "outcome": ("success", "failure", "unknown"),
-    "actor_type": tuple("user service_account api_key agent system anonymous unknown".split(" ")),
+    "actor_type": (
+        *("user", "service_account", "api_key", "agent", "system"),
+        *("anonymous", "unknown"),
+    ),
     "severity": ("info", "low", "medium", "high", "critical"),
 }
 

@@ -1,0 +1,186 @@
+"""Pages of events: `listEvents` and `getEvent`, and what searches share with them.
+
+Rules:
+- A page's cursor fixes the tree size and the clock of the first page: later pages are parts of the
+  same list, whatever is appended meanwhile.
+- An ascending list ends with a `tail_cursor`; the page it asks for takes the log as it is by then.
+- A page is read in one transaction. Its records are JSON as bytes, untouched (reads.py).
+"""
+
+import os
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, insert, select
+from sqlalchemy.exc import IntegrityError
+
+from ..cursors import SECRET_BYTES, Cursor, decode, encode, query_hash
+from ..problems import FieldError, Problem
+from . import Store, micros, reads
+from .proofs import Prover
+from .logs import LogRow
+from .reads import Order, Selection
+from .schema import events, meta
+from .search import Filters
+
+DEFAULT_LIMIT = 20
+MAX_LIMIT = 1000  # events of a page: up to a few megabytes of usual events
+MAX_OFFSET = 1_000_000  # rows to be skipped are read: about a second; a cursor costs nothing
+
+_SECRET = "cursor_secret"  # noqa: S105 - the name of the row that holds it
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """`items` are `EventRecord`s as JSON bytes; `total` only where it was asked for."""
+
+    items: list[bytes]
+    next_cursor: str | None
+    tail_cursor: str | None = None
+    total: int | None = None
+    total_exact: bool | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """For orjson: the records inside are fragments, written as they are."""
+        body = {
+            "items": [orjson.Fragment(item) for item in self.items],
+            "next_cursor": self.next_cursor,
+            "has_more": self.next_cursor is not None,
+            "tail_cursor": self.tail_cursor,
+            "total": self.total,
+            "total_exact": self.total_exact,
+        }
+        optional = ("tail_cursor", "total", "total_exact")
+        return {k: v for k, v in body.items() if v is not None or k not in optional}
+
+
+class Reader:
+    """Reads of one database; opens nothing before the first call."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._secret: bytes | None = None
+
+    def log_size(self, log_id: str) -> int:
+        """The log's size now: one row by its key, for long polls; `log_not_found` if there is none."""
+        with self.store.read() as connection:
+            return reads.find_log(connection, log_id).size
+
+    def get_event(self, log_id: str, event_id: str, include: Collection[str] = ()) -> bytes:
+        """One `EventRecord`; raises `Problem("event_not_found")`."""
+        with self.store.read() as connection:
+            log = reads.find_log(connection, log_id)
+            mine = (events.c.log_id == log_id, events.c.event_id == event_id)
+            row = connection.execute(select(events).where(*mine)).one_or_none()
+            if row is None:
+                raise Problem("event_not_found", "The log holds no event with this id")
+            proof = Prover(connection, log).proof(row.idx) if "proof" in include else None
+            return reads.record(row, log, proof)
+
+    def list_events(
+        self,
+        log_id: str,
+        filters: Filters,
+        *,
+        order: Order = "desc",
+        limit: int = DEFAULT_LIMIT,
+        cursor: str | None = None,
+        offset: int | None = None,
+        include: Collection[str] = (),
+    ) -> Page:
+        """One page (contract.md, `listEvents`), of 1 to `MAX_LIMIT` events.
+
+        `include` knows `total` and `proof`. Raises `Problem`: log_not_found, limit_invalid,
+        offset_invalid, cursor_invalid, query_invalid, operation_unsupported, request_invalid.
+        """
+        request = PageRequest(order, limit, cursor, offset, frozenset(include))
+        query = query_hash({"log": log_id, "filters": filters.as_json(), "order": order})
+        place = self.place(request, Cursor(query, None, micros.now(), ()))
+        with self.store.read() as connection:
+            log = reads.find_log(connection, log_id)
+            snapshot = reads.at_size(log, place.size)
+            selection = reads.select_events(connection, snapshot, filters, clock=place.clock)
+            page = self.page(connection, log, selection, request, place)
+            if "total" in request.include:
+                total, exact = reads.count(connection, selection)
+                page = replace(page, total=total, total_exact=exact)
+        if order == "asc" and page.next_cursor is None:
+            tail = replace(place, size=None, key=(snapshot.size - 1,))
+            page = replace(page, tail_cursor=encode(tail, self._key()))
+        return page
+
+    def place(self, request: "PageRequest", first: Cursor) -> Cursor:
+        """Where a page begins: at its cursor, else at `first`; raises `Problem` for a bad request."""
+        if not 1 <= request.limit <= MAX_LIMIT:
+            raise _bad("limit", f"must be 1 to {MAX_LIMIT}")
+        if request.offset is not None and not 0 <= request.offset <= MAX_OFFSET:
+            raise _bad("offset", f"must be 0 to {MAX_OFFSET}; beyond, follow next_cursor")
+        if request.cursor is None:
+            return first
+        if request.offset is not None:
+            raise _bad("offset", "must not come with a cursor")
+        return decode(request.cursor, self._key(), first.query)
+
+    def page(
+        self,
+        connection: Connection,
+        log: LogRow,
+        selection: Selection,
+        request: "PageRequest",
+        place: Cursor,
+        most: int | None = None,
+    ) -> Page:
+        """The page of a selection behind `place`; `most` is the length of the whole list."""
+        skip = request.offset or 0
+        left = MAX_LIMIT if most is None else max(0, most - place.seen - skip)
+        limit = min(request.limit, left)
+        rows = reads.read_rows(
+            connection, selection, request.order, limit + 1, after=place.key or None, offset=skip
+        )
+        more, rows = limit < min(len(rows), left), rows[:limit]
+        prover = Prover(connection, log) if "proof" in request.include else None
+        items = [reads.record(row, log, prover and prover.proof(row.idx)) for row in rows]
+        if not more:
+            return Page(items, None)
+        seen, key = place.seen + skip + len(rows), reads.key_of(rows[-1], selection)
+        following = replace(place, size=selection.log.size, key=key, seen=seen)
+        return Page(items, encode(following, self._key()))
+
+    def _key(self) -> bytes:
+        """The database's cursor secret, made at its first use."""
+        if self._secret is None:
+            self._secret = _read_secret(self.store) or _make_secret(self.store)
+        return self._secret
+
+
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    """What a caller may say about a page."""
+
+    order: Order = "desc"
+    limit: int = DEFAULT_LIMIT
+    cursor: str | None = None
+    offset: int | None = None
+    include: frozenset[str] = frozenset()
+
+
+def _read_secret(store: Store) -> bytes | None:
+    with store.read() as connection:
+        value = connection.execute(select(meta.c.value).where(meta.c.name == _SECRET)).scalar()
+    return None if value is None else bytes.fromhex(value)
+
+
+def _make_secret(store: Store) -> bytes:
+    secret = os.urandom(SECRET_BYTES)
+    with suppress(IntegrityError), store.write() as connection:  # another process was first
+        connection.execute(insert(meta).values(name=_SECRET, value=secret.hex()))
+    return _read_secret(store) or secret
+
+
+def _bad(name: str, advice: str) -> Problem:
+    code = f"{name}_invalid"
+    errors = [FieldError(code, f"/query/{name}", advice)]
+    return Problem(code, f"The {name} {advice}", errors=errors)

@@ -1,0 +1,238 @@
+"""Reading events: a selection of one log's snapshot, its rows in order, and how a row is written.
+
+Rules:
+- A `Selection` is fixed: the tree size of its snapshot, an index range and an expression over the
+  terms index. Rows are never changed or removed, so the same selection gives the same rows in
+  every transaction; callers read it in chunks and hold no transaction between them.
+- A range of `received_at` is an index range, because `received_at` never goes back within a log.
+- Order is by index (which is `received_at`) or by `occurred_at`, where events without one come
+  before all others and equal times go by index. Every order is total: the key of the last row says
+  where the next chunk begins, so that nothing is lost or repeated.
+- A record is the event's stored bytes with the server's fields behind them. It is never parsed and
+  written again: numbers and times stay as they were sent.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeAlias
+
+import orjson
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    and_,
+    func,
+    literal_column,
+    or_,
+    select,
+    text,
+)
+
+from ..auth import Caller
+from ..problems import Problem
+from ..times import TimeRange, time_range
+from . import logs, micros
+from .logs import LogRow
+from .schema import events
+from .search import Compiler, Expression, Filters, every, fts5
+from .terms import row_id
+
+MAX_COUNT = 10_000  # totals are exact up to here; counting further costs more than it tells
+NEVER = -(2**62)  # the sort key of an event without occurred_at: before every time there is
+
+Order: TypeAlias = Literal["asc", "desc"]
+EventRow: TypeAlias = Row[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Events [low, high) of a log that match; `occurred` further bounds `occurred_at`."""
+
+    log: LogRow
+    low: int
+    high: int
+    match: Expression | None = None
+    occurred: TimeRange = field(default_factory=TimeRange)
+    by_occurred: bool = False
+
+    @property
+    def is_range(self) -> bool:
+        """Whether it holds every event of its index range."""
+        return self.match is None and self.occurred == TimeRange()
+
+
+def find_log(connection: Connection, log_id: str) -> LogRow:
+    """The log as it stands now; raises `Problem("log_not_found")`."""
+    log = logs.find(connection, log_id)
+    if log is None:
+        raise Problem("log_not_found", "There is no such log, or the key may not read it")
+    return log
+
+
+def may_read(connection: Connection, caller: Caller, log_id: str) -> bool:
+    """Whether the caller reaches a log: a tenant-bound key only its tenant's own."""
+    if caller.tenant_id is None:
+        return True
+    log = logs.find(connection, log_id)
+    return log is not None and log.tenant_id == caller.tenant_id
+
+
+def at_size(log: LogRow, size: int | None) -> LogRow:
+    """The log as it stood at an earlier size; None is now."""
+    return log if size is None else replace(log, size=min(size, log.size))
+
+
+def select_events(
+    connection: Connection,
+    log: LogRow,
+    filters: Filters,
+    *,
+    clock: int,
+    extra: Sequence[Expression] = (),
+    by_occurred: bool = False,
+) -> Selection:
+    """The events of a log's snapshot that pass the filters; raises `Problem` for bad ones."""
+    match = every([*Compiler(connection, log.log_id).filters(filters), *extra])
+    times = time_range(filters.start, filters.end, filters.last, clock=clock)
+    selection = Selection(log, 0, log.size, match, by_occurred=by_occurred)
+    if filters.time_field == "occurred_at":
+        return replace(selection, occurred=times)
+    low = 0 if times.start is None else first_since(connection, log, times.start)
+    high = log.size if times.end is None else first_since(connection, log, times.end + 1)
+    return replace(selection, low=low, high=max(low, high))
+
+
+def first_since(connection: Connection, log: LogRow, instant: int) -> int:
+    """The first index received at or after an instant (µs); the log's size if there is none."""
+    mine = events.c.log_id == log.log_id
+    earliest = select(func.min(events.c.received_at)).where(mine, events.c.received_at >= instant)
+    first = select(func.min(events.c.idx)).where(
+        mine, events.c.received_at == earliest.scalar_subquery()
+    )
+    found: int | None = connection.execute(first).scalar()
+    return log.size if found is None else min(found, log.size)
+
+
+def read_rows(
+    connection: Connection,
+    selection: Selection,
+    order: Order,
+    limit: int,
+    *,
+    after: tuple[int, ...] | None = None,
+    offset: int = 0,
+) -> Sequence[EventRow]:
+    """At most `limit` rows in order, behind the key `after` (of `key_of`), or behind `offset`."""
+    descending = order == "desc"
+    beyond: ColumnElement[bool] | None = None
+    if after is not None and selection.by_occurred:
+        beyond = _beyond(after, descending)
+    elif after is not None:
+        (index,) = after
+        selection = _narrow(selection, index, descending)
+    statement = _statement(selection, select(events))
+    keys = [_occurred(), _index(selection)] if selection.by_occurred else [_index(selection)]
+    statement = statement.order_by(*(key.desc() if descending else key.asc() for key in keys))
+    if beyond is not None:
+        statement = statement.where(beyond)
+    return connection.execute(statement.limit(limit).offset(offset)).all()
+
+
+def key_of(row: EventRow, selection: Selection) -> tuple[int, ...]:
+    """Where a row stands in its order."""
+    if not selection.by_occurred:
+        return (row.idx,)
+    return (NEVER if row.occurred_at is None else row.occurred_at, row.idx)
+
+
+def count(connection: Connection, selection: Selection, most: int = MAX_COUNT) -> tuple[int, bool]:
+    """How many events match, and whether that is exact: counting ends at `most`."""
+    if selection.is_range:
+        return selection.high - selection.low, True
+    some = _statement(selection, select(literal_column("1"))).limit(most + 1).subquery()
+    found: int = connection.execute(select(func.count()).select_from(some)).scalar_one()
+    return min(found, most), found <= most
+
+
+def _narrow(selection: Selection, index: int, descending: bool) -> Selection:
+    if descending:
+        return replace(selection, high=min(selection.high, index))
+    return replace(selection, low=max(selection.low, index + 1))
+
+
+def _beyond(after: tuple[int, ...], descending: bool) -> ColumnElement[bool]:
+    occurred, index = after
+    key, idx = _occurred(), events.c.idx
+    if descending:
+        return or_(key < occurred, and_(key == occurred, idx < index))
+    return or_(key > occurred, and_(key == occurred, idx > index))
+
+
+def _occurred() -> ColumnElement[int]:
+    return func.coalesce(events.c.occurred_at, NEVER)
+
+
+def _index(selection: Selection) -> ColumnElement[int]:
+    # FTS5 streams in the order of its own row ids only
+    return events.c.idx if selection.match is None else literal_column("terms.rowid")
+
+
+def _statement(selection: Selection, columns: Select[Any]) -> Select[Any]:
+    """SQLite: the terms index leads (CROSS JOIN keeps the order of loops), events are looked up."""
+    log, statement = selection.log, columns
+    if selection.match is None:
+        statement = statement.select_from(events).where(
+            events.c.idx >= selection.low, events.c.idx < selection.high
+        )
+    else:
+        base = row_id(log.log_no, 0)
+        matching = text("terms MATCH :match AND terms.rowid BETWEEN :first AND :last").bindparams(
+            match=fts5(selection.match),
+            first=base + selection.low,
+            last=base + selection.high - 1,
+        )
+        statement = statement.select_from(text("terms CROSS JOIN events")).where(
+            matching, events.c.idx == literal_column("terms.rowid") - base
+        )
+    statement = statement.where(events.c.log_id == log.log_id)
+    if selection.occurred.start is not None:
+        statement = statement.where(events.c.occurred_at >= selection.occurred.start)
+    if selection.occurred.end is not None:
+        statement = statement.where(events.c.occurred_at <= selection.occurred.end)
+    return statement
+
+
+def record(row: EventRow, log: LogRow, proof: dict[str, Any] | None = None) -> bytes:
+    """`EventRecord` as JSON; `proof` adds the entry and what opens its commitments."""
+    sent = row.sent_at
+    server = {
+        "log_id": row.log_id,
+        "index": row.idx,
+        "received_at": micros.text(row.received_at),
+        "sent_at": None if sent is None else micros.text(sent),
+        "skew_ms": None if sent is None else (row.received_at - sent) // 1000,
+        "state": "sealed" if row.idx < log.sealed_size else "pending",
+        "leaf_hash": row.leaf_hash.hex(),
+        "ingested_by": row.ingested_by,
+        "channel_id": row.channel_id,
+        "imported": row.imported,
+        "redactions": None if row.redactions is None else orjson.Fragment(row.redactions),
+    }
+    if proof is not None:
+        server |= {"entry": row.entry.decode(), **opening(row), "proof": proof or None}
+    if b'"signature":{' in row.entry:
+        server["signature"] = orjson.loads(row.entry).get("signature")
+    given = {name: value for name, value in server.items() if value is not None}
+    return bytes(row.body[:-1] + b"," + orjson.dumps(given)[1:])
+
+
+def opening(row: EventRow) -> dict[str, Any]:
+    """What opens an event's commitments: its seed, or the salts and redactions that replaced it."""
+    if row.seed is not None:
+        return {"seed": row.seed}
+    return {
+        "salts": orjson.Fragment(row.salts or b"[]"),
+        "redactions": orjson.Fragment(row.redactions or b"[]"),
+    }

@@ -1,0 +1,190 @@
+"""Stored searches: `createSearch`, `getSearch`, `listSearchResults`, `deleteSearch`.
+
+Rules:
+- A search stores its request, the tree size and the clock; never its results. Its pages are read
+  again from that snapshot: they repeat exactly, and what was redacted since shows redacted.
+- `restrictions` are ANDed to the query. `assert_restrictions` must be exactly those the search was
+  made with, else 403: a trusted caller can refuse to page through somebody else's search.
+- A search ends `LIFETIME` after it was made: 410 from then on, 404 once it was swept away. A search
+  in a log that the caller cannot reach is 404, as if it did not exist.
+"""
+
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, Row, delete, insert, select
+
+from ..auth import Caller
+from ..cursors import Cursor, query_hash
+from ..problems import FieldError, Problem
+from . import micros, reads
+from .pages import DEFAULT_LIMIT, Page, PageRequest, Reader
+from .logs import LogRow
+from .reads import Selection
+from .schema import searches
+from .search import Compiler, Filters
+
+LIFETIME = 48 * 3600 * 1_000_000  # microseconds; two days, as people expect from the seeds
+MAX_RESULTS = 10_000  # of a search that does not say
+ORDERS_BY = frozenset({"received_at", "occurred_at"})
+
+Request = Mapping[str, Any]  # `SearchInput`, `SearchResultsInput`: checked against the contract
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """A stored search with one page; `as_json` is the contract's `Search`."""
+
+    search_id: str
+    log_id: str
+    request: Request
+    created_at: int
+    expires_at: int
+    count: int
+    count_exact: bool
+    page: Page
+
+    def as_json(self) -> dict[str, Any]:
+        """For orjson, without `checkpoint`."""
+        body = {
+            "search_id": self.search_id,
+            "log_id": self.log_id,
+            "query": self.request.get("query", ""),
+            "restrictions": self.request.get("restrictions"),
+            "created_at": micros.text(self.created_at),
+            "expires_at": micros.text(self.expires_at),
+            "count": self.count,
+            "count_exact": self.count_exact,
+            **self.page.as_json(),
+        }
+        return {name: value for name, value in body.items() if name != "restrictions" or value}
+
+
+class Searches:
+    """Searches of one database."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._store = reader.store
+
+    def create(self, caller: Caller, log_id: str, request: Request) -> Search:
+        """Store a search and read its first page; raises `Problem` for what it cannot evaluate."""
+        check_order_by(request)
+        now = micros.now()
+        with self._store.read() as connection:
+            log = reads.find_log(connection, log_id)
+            selection = select_search(connection, log, request, now)
+        values = {
+            "log_id": log_id,
+            "search_id": f"srh_{secrets.token_hex(12)}",
+            "key_id": caller.key_id,
+            "tree_size": log.size,
+            "request": orjson.dumps(dict(request)),
+            "created_at": now,
+            "expires_at": now + LIFETIME,
+        }
+        with self._store.write() as connection:
+            connection.execute(delete(searches).where(searches.c.expires_at < now - LIFETIME))
+            connection.execute(insert(searches).values(values))
+            row = connection.execute(_by_id(values["search_id"])).one()
+        return self._first(row, selection)
+
+    def get(self, caller: Caller, search_id: str) -> Search:
+        """A stored search with its first page."""
+        with self._store.read() as connection:
+            row = find_search(connection, caller, search_id)
+            selection = stored_selection(connection, row)
+        return self._first(row, selection)
+
+    def results(self, caller: Caller, search_id: str, request: Request) -> Page:
+        """A page: `{limit, offset or cursor, assert_restrictions, include}`; raises `Problem`
+        search_not_found, search_expired, restriction_mismatch, cursor_invalid, limit_invalid."""
+        with self._store.read() as connection:
+            row = find_search(connection, caller, search_id)
+            stored = orjson.loads(row.request)
+            wanted = request.get("assert_restrictions")
+            if wanted is not None and _sets(wanted) != _sets(stored.get("restrictions") or {}):
+                detail = "The search was made with other restrictions than those asserted"
+                raise Problem("restriction_mismatch", detail)
+            return self._page(connection, row, stored_selection(connection, row), request)
+
+    def delete(self, caller: Caller, search_id: str) -> None:
+        """Forget a search; raises `Problem("search_not_found")`."""
+        with self._store.write() as connection:
+            row = find_search(connection, caller, search_id, ended=True)
+            mine = (searches.c.log_id == row.log_id, searches.c.search_id == search_id)
+            connection.execute(delete(searches).where(*mine))
+
+    def _first(self, row: Row[Any], selection: Selection) -> Search:
+        request = orjson.loads(row.request)
+        most = request.get("max_results", MAX_RESULTS)
+        with self._store.read() as connection:
+            count, exact = reads.count(connection, selection, most)
+            page = self._page(connection, row, selection, request)
+        found = (row.search_id, row.log_id, request, row.created_at, row.expires_at)
+        return Search(*found, min(count, most), exact and count <= most, page)
+
+    def _page(
+        self, connection: Connection, row: Row[Any], selection: Selection, request: Request
+    ) -> Page:
+        stored = orjson.loads(row.request)
+        wanted = PageRequest(
+            stored.get("order", "desc"),
+            request.get("limit", DEFAULT_LIMIT),
+            request.get("cursor"),
+            request.get("offset"),
+            frozenset(request.get("include", ())),
+        )
+        first = Cursor(query_hash({"search": row.search_id}), row.tree_size, row.created_at, ())
+        place = self._reader.place(wanted, first)
+        log = reads.find_log(connection, row.log_id)
+        most = stored.get("max_results", MAX_RESULTS)
+        return self._reader.page(connection, log, selection, wanted, place, most)
+
+
+def check_order_by(request: Request) -> None:
+    """Refuse an order that no index has."""
+    if request.get("order_by", "received_at") not in ORDERS_BY:
+        detail = "order_by: this server sorts by received_at or occurred_at"
+        errors = [FieldError("operation_unsupported", "/order_by", detail)]
+        raise Problem("operation_unsupported", detail, errors=errors)
+
+
+def select_search(connection: Connection, log: LogRow, request: Request, clock: int) -> Selection:
+    """The events of a `SearchInput` in a log's snapshot."""
+    query = request.get("query", "")
+    filters = Filters.of({**request, "q": query if query.strip() else None})
+    extra = Compiler(connection, log.log_id).restrictions(request.get("restrictions") or {})
+    by_occurred = request.get("order_by") == "occurred_at"
+    return reads.select_events(
+        connection, log, filters, clock=clock, extra=extra, by_occurred=by_occurred
+    )
+
+
+def stored_selection(connection: Connection, row: Row[Any]) -> Selection:
+    """The events of a stored search, as it stood when it was made."""
+    log = reads.at_size(reads.find_log(connection, row.log_id), row.tree_size)
+    return select_search(connection, log, orjson.loads(row.request), row.created_at)
+
+
+def find_search(
+    connection: Connection, caller: Caller, search_id: str, *, ended: bool = False
+) -> Row[Any]:
+    """The row of a search that the caller may see; `ended` finds one that has expired too."""
+    row = connection.execute(_by_id(search_id)).one_or_none()
+    if row is None or not reads.may_read(connection, caller, row.log_id):
+        raise Problem("search_not_found", "There is no such search, or it ended long ago")
+    if row.expires_at <= micros.now() and not ended:
+        raise Problem("search_expired", "The search has ended: create it again")
+    return row
+
+
+def _by_id(search_id: str) -> Any:
+    return select(searches).where(searches.c.search_id == search_id)
+
+
+def _sets(restrictions: Mapping[str, Iterable[str]]) -> dict[str, frozenset[str]]:
+    return {name: frozenset(values) for name, values in restrictions.items()}
