@@ -168,7 +168,7 @@ BAD = {
         thing("allOf"), [REF_PROBLEM], THING, "allOf of one for that one and drops the rest",
     ),
     "closed with allOf": (
-        thing("allOf"), [REF_PROBLEM, REF_PROBLEM], THING, "members of its allOf; write all members",
+        thing("allOf"), [REF_PROBLEM, REF_PROBLEM], THING, "members of its allOf; write all",
     ),
     "closed by additionalProperties": (
         thing("additionalProperties"), False, THING, "write unevaluatedProperties: false",
