@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 
 import pytest
-
 from trailseal.verify import merkle
 from trailseal.verify.errors import IntegrityError
 

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-
 from trailseal.verify import Verifier, VerifierKey, commitments, merkle, open_checkpoint
 from trailseal.verify.entry import Entry
 from trailseal.verify.errors import CheckpointForkError, IntegrityError, ProofError

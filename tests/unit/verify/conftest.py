@@ -93,14 +93,16 @@ def commit(event: dict, seed: str) -> tuple[list[str], list[str], str]:
     return salts, [h.hex() for h in hashes], total
 
 
+def private_key(seed: bytes) -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.from_private_bytes(seed)
+
+
 @dataclass
 class Log:
     """A log with a key of its own, and what it would export."""
 
     origin: str = "log.example.com/org_789"
-    key: Ed25519PrivateKey = field(
-        default_factory=lambda: Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
-    )
+    key: Ed25519PrivateKey = field(default_factory=lambda: private_key(bytes(range(32))))
     events: list[dict] = field(default_factory=list)
     seeds: list[str] = field(default_factory=list)
     entries: list[str] = field(default_factory=list)
@@ -124,7 +126,7 @@ class Log:
         return f"{self.origin}+{digest}+{base64.b64encode(data).decode()}"
 
     def grow(self, count: int) -> "Log":
-        """Append made-up events, a second apart, the third of each ten signed by a client."""
+        """Append made-up events, a second apart."""
         for i in range(len(self.events), len(self.events) + count):
             self.add(
                 {
@@ -293,7 +295,7 @@ def log() -> Log:
     return Log().grow(10)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tools() -> object:
     """The independent definitions above, by name."""
     return type("Tools", (), {k: staticmethod(v) for k, v in globals().items() if callable(v)})

@@ -35,6 +35,7 @@ from .note import Note, VerifierKey
 from .report import Finding, Progress, Report
 
 MAX_FINDINGS = 100  # kept in a report; the rest is counted
+MAX_SURPLUS_LINES = 1000  # beyond the manifest's count: enough to name them, too few to stall
 PROGRESS_EVERY = 1000  # lines
 
 
@@ -126,6 +127,8 @@ class Audit:
             content = Content(file, compressed=manifest.compressed)
             with self._noting():
                 for number, text in enumerate(content.lines(), 1):
+                    if number > manifest.count + MAX_SURPLUS_LINES:
+                        raise ProofError("many more lines than announced", kind="content")
                     self._lines, self._at = number, (self._next, number)
                     with self._noting():
                         self._check_line(text, manifest)

@@ -38,7 +38,7 @@ def loads(text: bytes | str, *, max_depth: int = MAX_DEPTH) -> object:
     never quotes the text.
     """
     try:
-        decoded = text if isinstance(text, str) else text.decode()
+        decoded = (text.encode() if isinstance(text, str) else text).decode()
         value: object = _DECODER.decode(decoded)
         if _ESCAPED_SURROGATE.search(decoded):
             json.dumps(value, ensure_ascii=False).encode()  # fails on a lone surrogate
@@ -110,16 +110,16 @@ def _all_plain(items: Iterable[object], depth: int) -> bool:
 
 def _check_depth(value: object, depth: int) -> None:
     level = [value]
-    for _ in range(depth + 1):
-        level = [
-            item
-            for container in level
-            if isinstance(container, dict | list)
-            for item in (container.values() if isinstance(container, dict) else container)
-        ]
-        if not level:
-            return
-    raise MalformedError(f"JSON is nested deeper than {depth}")
+    for _ in range(depth):
+        level = [item for container in level for item in _items(container)]
+    if any(isinstance(item, dict | list) for item in level):
+        raise MalformedError(f"JSON is nested deeper than {depth}")
+
+
+def _items(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _check_number(number: float) -> None:

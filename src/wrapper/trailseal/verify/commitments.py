@@ -7,9 +7,9 @@
 3. With a seed of 32 bytes, the salts are 24 characters each of
    base64url(SHAKE128("trailseal/salts/v1\\n" ‖ seed)).
 4. Without one (after a redaction) the fields are exactly those in `salts` and in `redactions`:
-   what stays has its salt, what was taken has its hash. A null or an empty container left at or above a
-   redacted path is no field; any other value without a salt is an error, and so is a salt
-   without a value. `["id"]` and `["action"]` are never redacted.
+   what stays has its salt, what was taken has its hash. A null or an empty container left at or
+   above a redacted path is no field; any other value without a salt is an error, and so is a
+   salt without a value. `["id"]` and `["action"]` are never redacted.
 5. A client signs `fields_hash`, not values, so a redacted event still verifies.
 
 Fields are pairs of texts here, JCS(path) and JCS(value), never the values themselves.

@@ -1,0 +1,67 @@
+"""The root of the error tree, and what importing costs."""
+
+import ast
+import copy
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import trailseal.verify
+from trailseal.verify import errors
+
+ALL = [getattr(errors, name) for name in errors.__all__]
+
+
+@pytest.mark.parametrize("error", ALL)
+def test_every_error_has_the_attributes_of_the_root(error) -> None:
+    """Whoever catches `TrailSealError` may read all of them."""
+    caught = error("what is wrong")
+    assert isinstance(caught, errors.TrailSealError)
+    assert (caught.status, caught.request_id, caught.errors) == (None, None, ())
+    assert (caught.retryable, caught.response) == (False, None)
+    assert str(caught) == "what is wrong"
+
+
+@pytest.mark.parametrize("error", [e for e in ALL if issubclass(e, errors.IntegrityError)])
+def test_an_integrity_error_survives_pickling_and_copying(error) -> None:
+    """With index and kind, as a process pool needs it."""
+    raised = error("it does not hold", index=7, kind="time")
+    for again in (pickle.loads(pickle.dumps(raised)), copy.copy(raised)):  # noqa: S301  # our own
+        assert type(again) is error
+        assert (str(again), again.index, again.kind) == (str(raised), 7, "time")
+    assert str(raised) == "event at index 7: it does not hold"
+    assert raised.code
+
+
+def test_errors_cost_no_cryptography() -> None:
+    """`trailseal.verify.errors` loads nothing that has to be installed."""
+    code = (
+        "import sys, trailseal.verify.errors, trailseal.verify\n"
+        "print([m for m in ('cryptography', 'rfc8785', 'orjson', 'hashlib') if m in sys.modules])"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603  # ours
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_public_name_loads() -> None:
+    """The lazy table and `__all__` name the same things."""
+    assert set(trailseal.verify._HOME) == set(trailseal.verify.__all__)
+    for name in trailseal.verify.__all__:
+        assert getattr(trailseal.verify, name).__name__ == name
+        assert name in dir(trailseal.verify)
+    with pytest.raises(AttributeError):
+        trailseal.verify.__getattr__("nothing")
+
+
+def test_verify_imports_nothing_else_of_the_package() -> None:
+    """An auditor reads these files, the standard library and two or three known packages."""
+    allowed = set(sys.stdlib_module_names) | {"cryptography", "rfc8785", "orjson"}
+    for path in Path(trailseal.verify.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                assert {alias.name.split(".")[0] for alias in node.names} <= allowed
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 1 or (node.module or "").split(".")[0] in allowed
