@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from .erasure_input import ErasureInput
     from .erasure_page import ErasurePage
     from .error_code import ErrorCode
-    from .event import Event
     from .event_batch import EventBatch
     from .event_context import EventContext
     from .event_filter import EventFilter
@@ -135,7 +134,6 @@ _MODULES = {
     "ErasureInput": ".erasure_input",
     "ErasurePage": ".erasure_page",
     "ErrorCode": ".error_code",
-    "Event": ".event",
     "EventBatch": ".event_batch",
     "EventContext": ".event_context",
     "EventFilter": ".event_filter",
@@ -239,7 +237,6 @@ __all__ = (
     "ErasureInput",
     "ErasurePage",
     "ErrorCode",
-    "Event",
     "EventBatch",
     "EventContext",
     "EventFilter",

@@ -28,6 +28,8 @@ class EventInput(Model):
         outcome (Outcome | Unset): How it ended.
         reason (EventReason | Unset): Why it ended so.
         tenant_id (str | Unset): A tenant's id, your own free text, 1–256 characters.
+        actor (Actor | Unset): Who did it.
+        resources (list[Resource] | Unset): What it was done to, at most 100; the first is the primary one.
         source (EventSource | Unset): The application that sends the event.
         context (EventContext | Unset): Where the action came from.
         before (Any | Unset): The changed thing's state before; any JSON.
@@ -38,8 +40,6 @@ class EventInput(Model):
         tags (Tags | Unset): Short indexed facts, at most 64; names of 1–128 and values of at most 1,024 characters.
         severity (Severity | Unset): How much it matters.
         amends (Amendment | Unset): A correction; it changes nothing in the event that it corrects.
-        actor (Actor | Unset): Who did it.
-        resources (list[Resource] | Unset): What it was done to, at most 100; the first is the primary one.
         subjects (list[str] | Unset): Ids of the people whose data the event holds, at most 32; erasure goes by them.
         checksum (str | Unset): SHA-256 of the event's JCS without `seed`, `signature` and `checksum`, in base64; a
             mismatch fails the event.
@@ -57,6 +57,8 @@ class EventInput(Model):
     outcome: Outcome | Unset = UNSET
     reason: EventReason | Unset = UNSET
     tenant_id: str | Unset = UNSET
+    actor: Actor | Unset = UNSET
+    resources: list[Resource] | Unset = UNSET
     source: EventSource | Unset = UNSET
     context: EventContext | Unset = UNSET
     before: Any | Unset = UNSET
@@ -67,8 +69,6 @@ class EventInput(Model):
     tags: Tags | Unset = UNSET
     severity: Severity | Unset = UNSET
     amends: Amendment | Unset = UNSET
-    actor: Actor | Unset = UNSET
-    resources: list[Resource] | Unset = UNSET
     subjects: list[str] | Unset = UNSET
     checksum: str | Unset = UNSET
     seed: str | Unset = UNSET
@@ -95,6 +95,17 @@ class EventInput(Model):
             reason = self.reason.to_dict()
 
         tenant_id = self.tenant_id
+
+        actor: dict[str, Any] | Unset = UNSET
+        if not isinstance(self.actor, Unset):
+            actor = self.actor.to_dict()
+
+        resources: list[dict[str, Any]] | Unset = UNSET
+        if not isinstance(self.resources, Unset):
+            resources = []
+            for resources_item_data in self.resources:
+                resources_item = resources_item_data.to_dict()
+                resources.append(resources_item)
 
         source: dict[str, Any] | Unset = UNSET
         if not isinstance(self.source, Unset):
@@ -128,17 +139,6 @@ class EventInput(Model):
         if not isinstance(self.amends, Unset):
             amends = self.amends.to_dict()
 
-        actor: dict[str, Any] | Unset = UNSET
-        if not isinstance(self.actor, Unset):
-            actor = self.actor.to_dict()
-
-        resources: list[dict[str, Any]] | Unset = UNSET
-        if not isinstance(self.resources, Unset):
-            resources = []
-            for resources_item_data in self.resources:
-                resources_item = resources_item_data.to_dict()
-                resources.append(resources_item)
-
         subjects: list[str] | Unset = UNSET
         if not isinstance(self.subjects, Unset):
             subjects = self.subjects
@@ -170,6 +170,10 @@ class EventInput(Model):
             field_dict["reason"] = reason
         if tenant_id is not UNSET:
             field_dict["tenant_id"] = tenant_id
+        if actor is not UNSET:
+            field_dict["actor"] = actor
+        if resources is not UNSET:
+            field_dict["resources"] = resources
         if source is not UNSET:
             field_dict["source"] = source
         if context is not UNSET:
@@ -190,10 +194,6 @@ class EventInput(Model):
             field_dict["severity"] = severity
         if amends is not UNSET:
             field_dict["amends"] = amends
-        if actor is not UNSET:
-            field_dict["actor"] = actor
-        if resources is not UNSET:
-            field_dict["resources"] = resources
         if subjects is not UNSET:
             field_dict["subjects"] = subjects
         if checksum is not UNSET:
@@ -236,6 +236,22 @@ class EventInput(Model):
             reason = EventReason.from_dict(_reason)
 
         tenant_id = d.pop("tenant_id", UNSET)
+
+        _actor = d.pop("actor", UNSET)
+        actor: Actor | Unset
+        if isinstance(_actor, Unset):
+            actor = UNSET
+        else:
+            actor = Actor.from_dict(_actor)
+
+        _resources = d.pop("resources", UNSET)
+        resources: list[Resource] | Unset = UNSET
+        if _resources is not UNSET:
+            resources = []
+            for resources_item_data in _resources:
+                resources_item = Resource.from_dict(resources_item_data)
+
+                resources.append(resources_item)
 
         _source = d.pop("source", UNSET)
         source: EventSource | Unset
@@ -287,22 +303,6 @@ class EventInput(Model):
         else:
             amends = Amendment.from_dict(_amends)
 
-        _actor = d.pop("actor", UNSET)
-        actor: Actor | Unset
-        if isinstance(_actor, Unset):
-            actor = UNSET
-        else:
-            actor = Actor.from_dict(_actor)
-
-        _resources = d.pop("resources", UNSET)
-        resources: list[Resource] | Unset = UNSET
-        if _resources is not UNSET:
-            resources = []
-            for resources_item_data in _resources:
-                resources_item = Resource.from_dict(resources_item_data)
-
-                resources.append(resources_item)
-
         subjects = cast(list[str], d.pop("subjects", UNSET))
 
         checksum = d.pop("checksum", UNSET)
@@ -324,6 +324,8 @@ class EventInput(Model):
             outcome=outcome,
             reason=reason,
             tenant_id=tenant_id,
+            actor=actor,
+            resources=resources,
             source=source,
             context=context,
             before=before,
@@ -334,8 +336,6 @@ class EventInput(Model):
             tags=tags,
             severity=severity,
             amends=amends,
-            actor=actor,
-            resources=resources,
             subjects=subjects,
             checksum=checksum,
             seed=seed,

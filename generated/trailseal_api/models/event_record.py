@@ -18,12 +18,11 @@ T = TypeVar("T", bound="EventRecord")
 
 @_attrs_define(repr=False)
 class EventRecord(Model):
-    """An event as the server keeps it.
+    """An event as the server keeps it; the event's members first, then the server's.
 
     Attributes:
-        action (str): What was done, 1–256 characters; dotted lower case is advised, `invoice.deleted`.
-        id (str): An event's id, 1–128 characters; a UUIDv7 is advised. It is the event's identity and
-            idempotency key in its log, for ever. `batch`, `export` and `validate` are reserved.
+        id (str): The event's id.
+        action (str): What was done.
         log_id (str): A log's id, 1–64 characters.
         index (int): A place in the log, from 0, without gaps.
         received_at (str): When it was stored, by the server's clock; six decimals and `Z`. Never goes back within a
@@ -32,23 +31,23 @@ class EventRecord(Model):
         leaf_hash (str): RFC 6962 leaf hash of `entry`, 64 hex digits.
         ingested_by (str): The id of an API key; never the key.
         imported (bool): Whether it came from another system's archive.
-        occurred_at (str | Unset): RFC 3339 with an offset, by the client's clock; passes through unchanged.
+        occurred_at (str | Unset): When it happened, by the client's clock.
         action_type (ActionType | Unset): What kind of action it was.
         outcome (Outcome | Unset): How it ended.
         reason (EventReason | Unset): Why it ended so.
-        tenant_id (str | Unset): A tenant's id, your own free text, 1–256 characters.
+        tenant_id (str | Unset): The tenant's id.
+        actor (ActorRecord | Unset): Who did it, as the server keeps it. Any member may have been taken out.
+        resources (list[None | ResourceRecord] | Unset): What it was done to; null where a whole resource was taken out.
         source (EventSource | Unset): The application that sends the event.
         context (EventContext | Unset): Where the action came from.
         before (Any | Unset): The changed thing's state before; any JSON.
         after (Any | Unset): The changed thing's state afterwards; any JSON.
-        message (str | Unset): A sentence for people, at most 65,536 characters.
-        data (Any | Unset): Anything else; any JSON. Checked against the event's schema if `schema` is given.
+        message (str | Unset): A sentence for people.
+        data (Any | Unset): Anything else; any JSON.
         schema (EventSchemaRef | Unset): The registered schema that `data` follows.
         tags (Tags | Unset): Short indexed facts, at most 64; names of 1–128 and values of at most 1,024 characters.
         severity (Severity | Unset): How much it matters.
         amends (Amendment | Unset): A correction; it changes nothing in the event that it corrects.
-        actor (ActorRecord | Unset): Who did it, as the server keeps it. Any member may have been taken out.
-        resources (list[None | ResourceRecord] | Unset): What it was done to; null where a whole resource was taken out.
         subjects (list[None | str] | Unset): Ids of the people whose data the event holds; null where one was erased.
         sent_at (str | Unset): The request's `Sent-At`.
         skew_ms (int | Unset): `received_at` minus `sent_at`, in milliseconds; may be negative.
@@ -64,8 +63,8 @@ class EventRecord(Model):
         proof (EventProof | Unset): An inclusion proof to a signed checkpoint.
     """
 
-    action: str
     id: str
+    action: str
     log_id: str
     index: int
     received_at: str
@@ -78,6 +77,8 @@ class EventRecord(Model):
     outcome: Outcome | Unset = UNSET
     reason: EventReason | Unset = UNSET
     tenant_id: str | Unset = UNSET
+    actor: ActorRecord | Unset = UNSET
+    resources: list[None | ResourceRecord] | Unset = UNSET
     source: EventSource | Unset = UNSET
     context: EventContext | Unset = UNSET
     before: Any | Unset = UNSET
@@ -88,8 +89,6 @@ class EventRecord(Model):
     tags: Tags | Unset = UNSET
     severity: Severity | Unset = UNSET
     amends: Amendment | Unset = UNSET
-    actor: ActorRecord | Unset = UNSET
-    resources: list[None | ResourceRecord] | Unset = UNSET
     subjects: list[None | str] | Unset = UNSET
     sent_at: str | Unset = UNSET
     skew_ms: int | Unset = UNSET
@@ -104,9 +103,9 @@ class EventRecord(Model):
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        action = self.action
-
         id = self.id
+
+        action = self.action
 
         log_id = self.log_id
 
@@ -137,6 +136,21 @@ class EventRecord(Model):
             reason = self.reason.to_dict()
 
         tenant_id = self.tenant_id
+
+        actor: dict[str, Any] | Unset = UNSET
+        if not isinstance(self.actor, Unset):
+            actor = self.actor.to_dict()
+
+        resources: list[dict[str, Any] | None] | Unset = UNSET
+        if not isinstance(self.resources, Unset):
+            resources = []
+            for resources_item_data in self.resources:
+                resources_item: dict[str, Any] | None
+                if isinstance(resources_item_data, ResourceRecord):
+                    resources_item = resources_item_data.to_dict()
+                else:
+                    resources_item = resources_item_data
+                resources.append(resources_item)
 
         source: dict[str, Any] | Unset = UNSET
         if not isinstance(self.source, Unset):
@@ -169,21 +183,6 @@ class EventRecord(Model):
         amends: dict[str, Any] | Unset = UNSET
         if not isinstance(self.amends, Unset):
             amends = self.amends.to_dict()
-
-        actor: dict[str, Any] | Unset = UNSET
-        if not isinstance(self.actor, Unset):
-            actor = self.actor.to_dict()
-
-        resources: list[dict[str, Any] | None] | Unset = UNSET
-        if not isinstance(self.resources, Unset):
-            resources = []
-            for resources_item_data in self.resources:
-                resources_item: dict[str, Any] | None
-                if isinstance(resources_item_data, ResourceRecord):
-                    resources_item = resources_item_data.to_dict()
-                else:
-                    resources_item = resources_item_data
-                resources.append(resources_item)
 
         subjects: list[None | str] | Unset = UNSET
         if not isinstance(self.subjects, Unset):
@@ -228,8 +227,8 @@ class EventRecord(Model):
         field_dict.update(self.additional_properties)
         field_dict.update(
             {
-                "action": action,
                 "id": id,
+                "action": action,
                 "log_id": log_id,
                 "index": index,
                 "received_at": received_at,
@@ -249,6 +248,10 @@ class EventRecord(Model):
             field_dict["reason"] = reason
         if tenant_id is not UNSET:
             field_dict["tenant_id"] = tenant_id
+        if actor is not UNSET:
+            field_dict["actor"] = actor
+        if resources is not UNSET:
+            field_dict["resources"] = resources
         if source is not UNSET:
             field_dict["source"] = source
         if context is not UNSET:
@@ -269,10 +272,6 @@ class EventRecord(Model):
             field_dict["severity"] = severity
         if amends is not UNSET:
             field_dict["amends"] = amends
-        if actor is not UNSET:
-            field_dict["actor"] = actor
-        if resources is not UNSET:
-            field_dict["resources"] = resources
         if subjects is not UNSET:
             field_dict["subjects"] = subjects
         if sent_at is not UNSET:
@@ -301,9 +300,9 @@ class EventRecord(Model):
     @classmethod
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
         d = dict(src_dict)
-        action = d.pop("action")
-
         id = d.pop("id")
+
+        action = d.pop("action")
 
         log_id = d.pop("log_id")
 
@@ -343,6 +342,36 @@ class EventRecord(Model):
             reason = EventReason.from_dict(_reason)
 
         tenant_id = d.pop("tenant_id", UNSET)
+
+        _actor = d.pop("actor", UNSET)
+        actor: ActorRecord | Unset
+        if isinstance(_actor, Unset):
+            actor = UNSET
+        else:
+            actor = ActorRecord.from_dict(_actor)
+
+        _resources = d.pop("resources", UNSET)
+        resources: list[None | ResourceRecord] | Unset = UNSET
+        if _resources is not UNSET:
+            resources = []
+            for resources_item_data in _resources:
+
+                def _parse_resources_item(data: object) -> None | ResourceRecord:
+                    if data is None:
+                        return data
+                    try:
+                        if not isinstance(data, dict):
+                            raise TypeError()
+                        resources_item_type_0 = ResourceRecord.from_dict(data)
+
+                        return resources_item_type_0
+                    except (TypeError, ValueError, AttributeError, KeyError):
+                        pass
+                    return cast(None | ResourceRecord, data)
+
+                resources_item = _parse_resources_item(resources_item_data)
+
+                resources.append(resources_item)
 
         _source = d.pop("source", UNSET)
         source: EventSource | Unset
@@ -393,36 +422,6 @@ class EventRecord(Model):
             amends = UNSET
         else:
             amends = Amendment.from_dict(_amends)
-
-        _actor = d.pop("actor", UNSET)
-        actor: ActorRecord | Unset
-        if isinstance(_actor, Unset):
-            actor = UNSET
-        else:
-            actor = ActorRecord.from_dict(_actor)
-
-        _resources = d.pop("resources", UNSET)
-        resources: list[None | ResourceRecord] | Unset = UNSET
-        if _resources is not UNSET:
-            resources = []
-            for resources_item_data in _resources:
-
-                def _parse_resources_item(data: object) -> None | ResourceRecord:
-                    if data is None:
-                        return data
-                    try:
-                        if not isinstance(data, dict):
-                            raise TypeError()
-                        resources_item_type_0 = ResourceRecord.from_dict(data)
-
-                        return resources_item_type_0
-                    except (TypeError, ValueError, AttributeError, KeyError):
-                        pass
-                    return cast(None | ResourceRecord, data)
-
-                resources_item = _parse_resources_item(resources_item_data)
-
-                resources.append(resources_item)
 
         _subjects = d.pop("subjects", UNSET)
         subjects: list[None | str] | Unset = UNSET
@@ -477,8 +476,8 @@ class EventRecord(Model):
             proof = EventProof.from_dict(_proof)
 
         event_record = cls(
-            action=action,
             id=id,
+            action=action,
             log_id=log_id,
             index=index,
             received_at=received_at,
@@ -491,6 +490,8 @@ class EventRecord(Model):
             outcome=outcome,
             reason=reason,
             tenant_id=tenant_id,
+            actor=actor,
+            resources=resources,
             source=source,
             context=context,
             before=before,
@@ -501,8 +502,6 @@ class EventRecord(Model):
             tags=tags,
             severity=severity,
             amends=amends,
-            actor=actor,
-            resources=resources,
             subjects=subjects,
             sent_at=sent_at,
             skew_ms=skew_ms,

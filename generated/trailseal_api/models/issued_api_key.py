@@ -21,6 +21,8 @@ class IssuedApiKey(Model):
         secret (str): The whole key, `ts_<id>_<secret>_<crc32>`; keep it safe.
     """
 
+    secrets = ("secret",)
+
     api_key: ApiKey
     secret: str
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)

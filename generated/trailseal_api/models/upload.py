@@ -32,6 +32,11 @@ class Upload(Model):
         operation_id (str | Unset): An operation's id.
     """
 
+    secrets = (
+        "content_url",
+        "token",
+    )
+
     upload_id: str
     log_id: str
     state: UploadState

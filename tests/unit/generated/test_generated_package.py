@@ -12,12 +12,11 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import httpx
 import pytest
-
 from trailseal_api import AuthenticatedClient, errors
 from trailseal_api.api.events import create_event, get_event, list_events
 from trailseal_api.api.exports import download_export
 from trailseal_api.api.uploads import upload_content
-from trailseal_api.models import EventInput, EventPage, Outcome, Problem
+from trailseal_api.models import EventInput, EventPage, IssuedApiKey, Outcome, Problem
 from trailseal_api.types import UNSET, Unset
 
 URL = "http://trail.test"
@@ -25,11 +24,15 @@ TOKEN = "ts_a1b2c3d4_" + "s" * 40 + "_00000000"
 MEGABYTE = 1024 * 1024
 
 
-def answering(status: int, body: bytes, content_type: str = "application/json") -> AuthenticatedClient:
+def answering(
+    status: int, body: bytes, content_type: str = "application/json"
+) -> AuthenticatedClient:
     """A client whose every request is answered like this, sync and async."""
 
     def handler(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(status, content=body, headers={"content-type": content_type}, request=request)
+        return httpx.Response(
+            status, content=body, headers={"content-type": content_type}, request=request
+        )
 
     transport = httpx.MockTransport(handler)
     return AuthenticatedClient(URL, token=TOKEN, httpx_args={"transport": transport})
@@ -66,7 +69,9 @@ def test_html_of_a_proxy_is_our_error_with_any_status(status: int) -> None:
     assert "secret" not in str(caught.value) + repr(caught.value)
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"7", b'{"items": 3}', b'{"items": [4]}', b"[" * 100_000])
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"7", b'{"items": 3}', b'{"items": [4]}', b"[" * 100_000]
+)
 def test_json_of_another_shape_is_our_error(body: bytes) -> None:
     """A documented status with an undocumented body is InvalidResponse, not a KeyError."""
     with pytest.raises(errors.InvalidResponse):
@@ -75,7 +80,9 @@ def test_json_of_another_shape_is_our_error(body: bytes) -> None:
 
 def test_secrets_are_in_no_repr_and_every_request_has_a_timeout() -> None:
     """A client may be logged; and it never waits for ever unless told to."""
-    client = AuthenticatedClient(URL, token=TOKEN, headers={"X-Secret": "hush"}, cookies={"sid": "hush"})
+    client = AuthenticatedClient(
+        URL, token=TOKEN, headers={"X-Secret": "hush"}, cookies={"sid": "hush"}
+    )
     assert TOKEN not in repr(client)
     assert "hush" not in repr(client)
     assert client.get_httpx_client().timeout == httpx.Timeout(30.0, connect=5.0)
@@ -92,7 +99,9 @@ def test_the_key_is_sent_through_a_users_own_httpx_client() -> None:
         return httpx.Response(200, content=PAGE)
 
     own = httpx.Client(transport=httpx.MockTransport(handler), headers={"X-Mine": "1"})
-    list_events.sync(client=AuthenticatedClient(URL + "/", token=TOKEN).set_httpx_client(own), limit=3)
+    list_events.sync(
+        client=AuthenticatedClient(URL + "/", token=TOKEN).set_httpx_client(own), limit=3
+    )
     assert str(seen[0].url) == f"{URL}/v1/events?limit=3"
     assert seen[0].headers["Authorization"] == f"Bearer {TOKEN}"
     assert seen[0].headers["X-Mine"] == "1"
@@ -126,7 +135,12 @@ def test_unset_stays_unset_through_copies_and_pickles() -> None:
 
 def test_free_json_passes_through_untouched() -> None:
     """`data`, `before` and `after` are the caller's: nulls, nesting and numbers included."""
-    raw = {"action": "a", "data": {"n": None, "l": [1, 2.5, {"x": []}]}, "before": None, "after": [0]}
+    raw = {
+        "action": "a",
+        "data": {"n": None, "l": [1, 2.5, {"x": []}]},
+        "before": None,
+        "after": [0],
+    }
     assert EventInput.from_dict(raw).to_dict() == raw
 
 
@@ -161,10 +175,14 @@ async def test_request_bodies_are_streamed_sync_and_async() -> None:
         sent.append(await request.aread())
         return httpx.Response(200, content=UPLOAD)
 
-    sync = AuthenticatedClient(URL, token=TOKEN, httpx_args={"transport": httpx.MockTransport(handler)})
+    sync = AuthenticatedClient(
+        URL, token=TOKEN, httpx_args={"transport": httpx.MockTransport(handler)}
+    )
     for body in (b"one\ntwo\n", io.BytesIO(b"one\ntwo\n"), iter([b"one\n", b"two\n"])):
         upload_content.sync_detailed("upl_1", client=sync, body=body, token="t")
-    own = AuthenticatedClient(URL, token=TOKEN, httpx_args={"transport": httpx.MockTransport(async_handler)})
+    own = AuthenticatedClient(
+        URL, token=TOKEN, httpx_args={"transport": httpx.MockTransport(async_handler)}
+    )
     for body in (b"one\ntwo\n", io.BytesIO(b"one\ntwo\n"), iter([b"one\n", b"two\n"]), _chunks()):
         await upload_content.asyncio_detailed("upl_1", client=own, body=body, token="t")
     assert sent == [b"one\ntwo\n"] * 7
@@ -213,7 +231,11 @@ print(total, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 def test_a_download_of_300_megabytes_stays_within_64_megabytes_of_memory(large_server: str) -> None:
     """stream() holds a chunk at a time."""
     done = subprocess.run(
-        [sys.executable, "-c", MEMORY, large_server], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", MEMORY, large_server],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
     )
     total, kilobytes = map(int, done.stdout.split())
     assert total == 300 * MEGABYTE
@@ -239,7 +261,9 @@ print(*sorted(m for m in sys.modules if m.startswith("trailseal_api.models.")))
 
 def test_importing_an_endpoint_loads_only_the_models_that_it_needs() -> None:
     """create_event does not pay for exports, channels or schemas."""
-    loaded = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=True).stdout
+    loaded = subprocess.run(
+        [sys.executable, "-c", LOADED], capture_output=True, text=True, check=True
+    ).stdout
     assert "trailseal_api.models.event_input" in loaded
     for stranger in ("export", "channel", "search", "tenant"):
         assert f"trailseal_api.models.{stranger}\n" not in loaded.replace(" ", "\n")
@@ -254,3 +278,17 @@ def test_a_request_can_be_built_without_being_sent() -> None:
     assert list_events.parse_success(200, PAGE).items == []
     with pytest.raises(errors.UnexpectedStatus):
         list_events.parse_success(404, b"{}")
+
+
+def test_a_repr_shows_what_was_set_and_hides_what_is_secret() -> None:
+    """Models print well, and a new key's secret is not printed with them."""
+    assert repr(EventInput(action="a", id="evt_1")) == "EventInput(action='a', id='evt_1')"
+    key = {
+        "key_id": "key_a1b2c3d4",
+        "name": "n",
+        "scopes": [],
+        "created_at": "2026-11-20T10:15:30Z",
+    }
+    issued = IssuedApiKey.from_dict({"api_key": key | {"state": "active"}, "secret": TOKEN})
+    assert issued.secret == TOKEN
+    assert TOKEN not in repr(issued)

@@ -44,7 +44,9 @@ def test_the_committed_package_is_what_the_spec_makes() -> None:
 
 
 @pytest.mark.parametrize("seed", ["1", "4242"])
-def test_the_same_bytes_whatever_the_hash_seed_and_the_ruff_on_the_path(tmp_path: Path, seed: str) -> None:
+def test_the_same_bytes_whatever_the_hash_seed_and_the_ruff_on_the_path(
+    tmp_path: Path, seed: str
+) -> None:
     """Neither Python's hash seed nor another ruff, first on the PATH, changes a byte."""
     impostor = tmp_path / "bin" / "ruff"
     impostor.parent.mkdir()
@@ -71,7 +73,9 @@ def test_check_names_files_edited_deleted_and_added_by_hand(copy: Path) -> None:
 def test_check_names_what_a_changed_spec_changes(copy: Path, tmp_path: Path) -> None:
     """A spec with one more word in a summary is noticed, and the file that it changes is named."""
     changed = tmp_path / "openapi.yaml"
-    changed.write_text(SPEC.read_text().replace("operationId: getEvent\n", "operationId: fetchEvent\n"))
+    changed.write_text(
+        SPEC.read_text().replace("operationId: getEvent\n", "operationId: fetchEvent\n")
+    )
     done = generate("--check", "--output", copy, "--spec", changed)
     assert done.returncode == 1
     assert "changed: GENERATED.json" in done.stderr
@@ -87,7 +91,9 @@ def test_check_names_what_a_changed_spec_changes(copy: Path, tmp_path: Path) -> 
         ("operationId: getEvent\n", "operationId: getHTTPEvent\n"),  # breaks an authoring rule
     ],
 )
-def test_a_broken_spec_leaves_the_package_untouched(copy: Path, tmp_path: Path, old: str, new: str) -> None:
+def test_a_broken_spec_leaves_the_package_untouched(
+    copy: Path, tmp_path: Path, old: str, new: str
+) -> None:
     """What cannot be generated whole is not generated at all."""
     before = contents(copy)
     broken = tmp_path / "openapi.yaml"
@@ -99,7 +105,9 @@ def test_a_broken_spec_leaves_the_package_untouched(copy: Path, tmp_path: Path, 
     assert sorted(p.name for p in tmp_path.iterdir()) == ["openapi.yaml", "trailseal_api"]
 
 
-def test_a_changed_upstream_template_stops_generation_and_is_named(copy: Path, tmp_path: Path) -> None:
+def test_a_changed_upstream_template_stops_generation_and_is_named(
+    copy: Path, tmp_path: Path
+) -> None:
     """An override is only used against the original that it was written for."""
     templates = Path(shutil.copytree(ROOT / "generator" / "templates", tmp_path / "templates"))
     hashes = json.loads((templates / "UPSTREAM.json").read_text())

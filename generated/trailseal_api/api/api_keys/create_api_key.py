@@ -5,7 +5,9 @@ The secret is in this answer only. A key cannot give scopes or tenants that it d
 have. Scope: `admin`.
 
 Args:
-    idempotency_key (str | Unset):
+    idempotency_key (str | Unset): Makes repeating this call safe: the first answer is kept 24
+        hours for each API key and
+        given again. With another body 409 `idempotency_conflict`.
     body (ApiKeyInput): What a key may do.
 
 Raises:

@@ -4,7 +4,7 @@
 One key without its secret. Scope: `admin`.
 
 Args:
-    key_id (str): The id of an API key; never the key.
+    key_id (str): The API key's id.
 
 Raises:
     errors.UnexpectedStatus: The status is not documented.

@@ -4,10 +4,11 @@
 Keys without their secrets, revoked ones included. Scope: `admin`.
 
 Args:
-    tenant_id (str | Unset): A tenant's id, your own free text, 1–256 characters.
+    tenant_id (str | Unset): Only what belongs to this tenant, exact.
     order (Order | Unset): Ascending or descending.
     limit (int | Unset): Most items in a page, 1–1,000; 20 if left out.
-    cursor (str | Unset): An opaque, signed place in a list.
+    cursor (str | Unset): The `next_cursor` of the page before, or a `tail_cursor`. Other
+        filters must stay the same.
 
 Raises:
     errors.UnexpectedStatus: The status is not documented.

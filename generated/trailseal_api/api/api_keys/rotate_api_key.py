@@ -5,8 +5,10 @@ Makes a new key with the same name, tenant and scopes; the old one expires after
 `grace_seconds`. Scope: `admin`.
 
 Args:
-    key_id (str): The id of an API key; never the key.
-    idempotency_key (str | Unset):
+    key_id (str): The API key's id.
+    idempotency_key (str | Unset): Makes repeating this call safe: the first answer is kept 24
+        hours for each API key and
+        given again. With another body 409 `idempotency_conflict`.
     body (ApiKeyRotation): How long the old key lives on.
 
 Raises:

@@ -5,7 +5,9 @@ A channel limits what may be written through it: sources, schemas, and who knows
 external id. Scope: `admin`.
 
 Args:
-    idempotency_key (str | Unset):
+    idempotency_key (str | Unset): Makes repeating this call safe: the first answer is kept 24
+        hours for each API key and
+        given again. With another body 409 `idempotency_conflict`.
     body (ChannelInput): A channel's policy.
 
 Raises:

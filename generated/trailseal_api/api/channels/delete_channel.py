@@ -4,7 +4,7 @@
 Nothing can be written through it any more; its events stay. Scope: `admin`.
 
 Args:
-    channel_key (str): The server's key of a channel.
+    channel_key (str): The server's key of the channel.
 
 Raises:
     errors.UnexpectedStatus: The status is not documented.

@@ -4,7 +4,7 @@
 One channel with its policy. Scope: `admin`.
 
 Args:
-    channel_key (str): The server's key of a channel.
+    channel_key (str): The server's key of the channel.
 
 Raises:
     errors.UnexpectedStatus: The status is not documented.

@@ -6,7 +6,8 @@ Channels that the key reaches. Scope: `admin`.
 Args:
     order (Order | Unset): Ascending or descending.
     limit (int | Unset): Most items in a page, 1–1,000; 20 if left out.
-    cursor (str | Unset): An opaque, signed place in a list.
+    cursor (str | Unset): The `next_cursor` of the page before, or a `tail_cursor`. Other
+        filters must stay the same.
 
 Raises:
     errors.UnexpectedStatus: The status is not documented.

@@ -4,7 +4,7 @@
 What is left out is reset. Scope: `admin`.
 
 Args:
-    channel_key (str): The server's key of a channel.
+    channel_key (str): The server's key of the channel.
     body (ChannelInput): A channel's policy.
 
 Raises:

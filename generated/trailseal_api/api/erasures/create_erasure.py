@@ -5,8 +5,10 @@ Redacts, in every event of one log that names the subject, what identifies it. T
 is logged as an event itself. Under a legal hold: 409 `legal_hold`. Scope: `privacy`.
 
 Args:
-    log_id (str | Unset): A log's id, 1–64 characters.
-    idempotency_key (str | Unset):
+    log_id (str | Unset): The log; see "Which log" for what happens without it.
+    idempotency_key (str | Unset): Makes repeating this call safe: the first answer is kept 24
+        hours for each API key and
+        given again. With another body 409 `idempotency_conflict`.
     body (ErasureInput): Whose data to erase.
 
 Raises:

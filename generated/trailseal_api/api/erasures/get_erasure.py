@@ -4,7 +4,7 @@
 State and extent of an erasure; its id is its operation's id. Scope: `privacy`.
 
 Args:
-    erasure_id (str): An operation's id.
+    erasure_id (str): The erasure's id; its operation's id.
 
 Raises:
     errors.UnexpectedStatus: The status is not documented.

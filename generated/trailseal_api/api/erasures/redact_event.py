@@ -7,10 +7,8 @@ stay valid. `id`, `action`, `schema` and `amends` cannot be redacted. Under a le
 `legal_hold`. The redaction is logged as an event itself. Scope: `privacy`.
 
 Args:
-    event_id (str): An event's id, 1–128 characters; a UUIDv7 is advised. It is the event's
-        identity and
-        idempotency key in its log, for ever. `batch`, `export` and `validate` are reserved.
-    log_id (str | Unset): A log's id, 1–64 characters.
+    event_id (str): The event's id.
+    log_id (str | Unset): The log; see "Which log" for what happens without it.
     body (RedactionRequest): What to remove from an event.
 
 Raises:

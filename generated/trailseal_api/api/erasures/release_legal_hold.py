@@ -4,7 +4,7 @@
 Erasure and retention go on. Scope: `privacy`.
 
 Args:
-    hold_id (str): A legal hold's id.
+    hold_id (str): The legal hold's id.
 
 Raises:
     errors.UnexpectedStatus: The status is not documented.

@@ -8,10 +8,11 @@ and answers without a proof if there was none. Give the event an `id`: only then
 call be repeated. Scope: `events:write`.
 
 Args:
-    log_id (str | Unset): A log's id, 1–64 characters.
-    include (list[EventInclude] | Unset):
-    sent_at (str | Unset): RFC 3339 with an offset, by the client's clock; passes through
-        unchanged.
+    log_id (str | Unset): The log; see "Which log" for what happens without it.
+    include (list[EventInclude] | Unset): Repeatable. `proof` adds `proof`, `entry`, and the
+        `seed` or the `salts`.
+    sent_at (str | Unset): The client's clock when it sent the request; kept as `sent_at`, and
+        as `skew_ms` against the server's.
     body (EventInput): An event as a client sends it, at most 1 MiB. Unknown members are
         refused.
 

@@ -8,9 +8,9 @@ written. Two events with one id in a batch are 422 `duplicate_event_id`. Give ea
 `id`: only then may the call be repeated. Scope: `events:write`.
 
 Args:
-    log_id (str | Unset): A log's id, 1–64 characters.
-    sent_at (str | Unset): RFC 3339 with an offset, by the client's clock; passes through
-        unchanged.
+    log_id (str | Unset): The log; see "Which log" for what happens without it.
+    sent_at (str | Unset): The client's clock when it sent the request; kept as `sent_at`, and
+        as `skew_ms` against the server's.
     body (EventBatch): Events of one or several tenants.
 
 Raises:

@@ -5,10 +5,12 @@ Keeps the batch on disk and answers at once; poll the operation for its `batch`.
 as `createEvents`. Scope: `events:write`.
 
 Args:
-    log_id (str | Unset): A log's id, 1–64 characters.
-    sent_at (str | Unset): RFC 3339 with an offset, by the client's clock; passes through
-        unchanged.
-    idempotency_key (str | Unset):
+    log_id (str | Unset): The log; see "Which log" for what happens without it.
+    sent_at (str | Unset): The client's clock when it sent the request; kept as `sent_at`, and
+        as `skew_ms` against the server's.
+    idempotency_key (str | Unset): Makes repeating this call safe: the first answer is kept 24
+        hours for each API key and
+        given again. With another body 409 `idempotency_conflict`.
     body (EventBatch): Events of one or several tenants.
 
 Raises:

@@ -4,11 +4,10 @@
 The event as it is stored now, redactions included. Scope: `events:read`.
 
 Args:
-    event_id (str): An event's id, 1–128 characters; a UUIDv7 is advised. It is the event's
-        identity and
-        idempotency key in its log, for ever. `batch`, `export` and `validate` are reserved.
-    log_id (str | Unset): A log's id, 1–64 characters.
-    include (list[EventInclude] | Unset):
+    event_id (str): The event's id.
+    log_id (str | Unset): The log; see "Which log" for what happens without it.
+    include (list[EventInclude] | Unset): Repeatable. `proof` adds `proof`, `entry`, and the
+        `seed` or the `salts`.
 
 Raises:
     errors.UnexpectedStatus: The status is not documented.

@@ -6,13 +6,14 @@ Records with an id of their own are logged once only. Scope: `events:write`.
 
 Args:
     source (IngestSource): A vendor whose payloads the server can map.
-    log_id (str | Unset): A log's id, 1–64 characters.
-    channel (str | Unset): The server's key of a channel.
-    external_id (str | Unset): A shared word that protects a channel against a confused
-        deputy, 2–1,224 characters.
-    sent_at (str | Unset): RFC 3339 with an offset, by the client's clock; passes through
-        unchanged.
-    idempotency_key (str | Unset):
+    log_id (str | Unset): The log; see "Which log" for what happens without it.
+    channel (str | Unset): The channel to write through.
+    external_id (str | Unset): The channel's external id; needed when its policy sets one.
+    sent_at (str | Unset): The client's clock when it sent the request; kept as `sent_at`, and
+        as `skew_ms` against the server's.
+    idempotency_key (str | Unset): Makes repeating this call safe: the first answer is kept 24
+        hours for each API key and
+        given again. With another body 409 `idempotency_conflict`.
     body (Any): Any JSON, as the vendor sends it.
 
 Raises:

@@ -7,34 +7,37 @@ seconds until later events arrive. `include=total` counts exactly up to 10,000. 
 `events:read`.
 
 Args:
-    log_id (str | Unset): A log's id, 1–64 characters.
-    actor_id (str | Unset): 1–256 characters.
-    actor_name_contains (str | Unset): 1–256 characters.
+    log_id (str | Unset): The log; see "Which log" for what happens without it.
+    actor_id (str | Unset): `actor.id`, exact.
+    actor_name_contains (str | Unset): Part of `actor.name`, in any case.
     actor_type (ActorType | Unset): What kind of actor it is.
-    action (str | Unset): 1–256 characters.
-    action_contains (str | Unset): 1–256 characters.
-    action_prefix (str | Unset): 1–256 characters.
+    action (str | Unset): `action`, exact.
+    action_contains (str | Unset): Part of `action`, in any case.
+    action_prefix (str | Unset): Beginning of `action`.
     action_type (ActionType | Unset): What kind of action it was.
     outcome (Outcome | Unset): How it ended.
-    resource_type (str | Unset): 1–256 characters.
-    resource_id (str | Unset): 1–256 characters.
-    source (str | Unset): 1–256 characters.
-    source_ip (str | Unset): An IPv4 or IPv6 address without a port; checked by the server.
-    tag (list[str] | Unset):
-    schema_id (str | Unset): 1–256 characters.
-    q (str | Unset):
-    start (str | Unset): RFC 3339, or relative to now: `now`, `-7d`, `now-1h`, `-1mo`. Units:
-        `s m h d w mo y`.
-    end (str | Unset): RFC 3339, or relative to now: `now`, `-7d`, `now-1h`, `-1mo`. Units: `s
-        m h d w mo y`.
-    last (str | Unset): A length of time: `30m`, `24h`, `7d`, `1mo`.
+    resource_type (str | Unset): The `type` of any of the resources.
+    resource_id (str | Unset): The `id` of any of the resources.
+    source (str | Unset): `source.name`, exact.
+    source_ip (str | Unset): `context.source_ip`: one IPv4 or IPv6 address.
+    tag (list[str] | Unset): `key:value`, split at the first colon. Repeatable, at most 16;
+        all must match.
+    schema_id (str | Unset): `schema.id`, exact.
+    q (str | Unset): Words that must all occur in the event's text, 1–1,024 characters.
+    start (str | Unset): Earliest time, inclusive.
+    end (str | Unset): Latest time, inclusive.
+    last (str | Unset): The time from so long ago until now; not together with `start` or
+        `end`.
     time_field (TimeField | Unset): The server's clock or the client's.
     order (Order | Unset): Ascending or descending.
     limit (int | Unset): Most items in a page, 1–1,000; 20 if left out.
-    cursor (str | Unset): An opaque, signed place in a list.
-    offset (int | Unset): Matches to skip, 0–10,000.
-    include (list[PageInclude] | Unset):
-    wait (int | Unset):
+    cursor (str | Unset): The `next_cursor` of the page before, or a `tail_cursor`. Other
+        filters must stay the same.
+    offset (int | Unset): Matches to skip, 0–10,000; not together with `cursor`, which has no
+        such bound.
+    include (list[PageInclude] | Unset): Repeatable. `total` adds the number of matches,
+        `proof` what proves each event.
+    wait (int | Unset): Longest time to hold the answer, in seconds, 0–30; 0 if left out.
 
 Raises:
     errors.UnexpectedStatus: The status is not documented.

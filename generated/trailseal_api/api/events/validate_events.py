@@ -5,7 +5,7 @@ The same checks as `createEvents`, registered schemas, checksums and signatures 
 nothing is stored. Scope: `events:write`.
 
 Args:
-    log_id (str | Unset): A log's id, 1–64 characters.
+    log_id (str | Unset): The log; see "Which log" for what happens without it.
     body (EventBatch): Events of one or several tenants.
 
 Raises:

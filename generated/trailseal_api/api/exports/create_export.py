@@ -6,8 +6,10 @@ Writes all matches of one snapshot to a file with a signed manifest. Give one of
 Scope: `exports`.
 
 Args:
-    log_id (str | Unset): A log's id, 1–64 characters.
-    idempotency_key (str | Unset):
+    log_id (str | Unset): The log; see "Which log" for what happens without it.
+    idempotency_key (str | Unset): Makes repeating this call safe: the first answer is kept 24
+        hours for each API key and
+        given again. With another body 409 `idempotency_conflict`.
     body (ExportInput): What to export, and how.
 
 Raises:

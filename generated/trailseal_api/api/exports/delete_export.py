@@ -4,7 +4,7 @@
 Removes the file and its manifest; a running export is cancelled. Scope: `exports`.
 
 Args:
-    export_id (str): An operation's id.
+    export_id (str): The export's id; its operation's id.
 
 Raises:
     errors.UnexpectedStatus: The status is not documented.

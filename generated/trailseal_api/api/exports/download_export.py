@@ -6,9 +6,9 @@ answer: 206 goes on, 200 means that the content is another. 409 `operation_pendi
 the export succeeded. Scope: `exports`.
 
 Args:
-    export_id (str): An operation's id.
-    range_ (str | Unset):
-    if_range (str | Unset):
+    export_id (str): The export's id; its operation's id.
+    range_ (str | Unset): One byte range, RFC 9110; several are answered with the whole file.
+    if_range (str | Unset): The `ETag` that `Range` refers to.
 
 Raises:
     errors.UnexpectedStatus: The status is not documented.

@@ -5,7 +5,7 @@ State, size and digest. After `expires_at`, or when it held erased fields, 410
 `export_expired`. Scope: `exports`.
 
 Args:
-    export_id (str): An operation's id.
+    export_id (str): The export's id; its operation's id.
 
 Raises:
     errors.UnexpectedStatus: The status is not documented.

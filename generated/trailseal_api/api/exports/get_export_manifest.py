@@ -5,7 +5,7 @@ The manifest, the note that signs it, and the checkpoint it refers to; they are 
 beside the download. Scope: `exports`.
 
 Args:
-    export_id (str): An operation's id.
+    export_id (str): The export's id; its operation's id.
 
 Raises:
     errors.UnexpectedStatus: The status is not documented.

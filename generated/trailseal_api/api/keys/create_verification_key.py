@@ -5,7 +5,7 @@ Signatures by this key are checked from now on. The same key again answers 200; 
 another key is 409 `request_invalid`. Scope: `admin`.
 
 Args:
-    log_id (str | Unset): A log's id, 1–64 characters.
+    log_id (str | Unset): The log; see "Which log" for what happens without it.
     body (VerificationKeyInput): A client's public key.
 
 Raises:

@@ -5,9 +5,8 @@ New signatures by it are refused; what it signed before `revoked_at` stays valid
 keys cannot be revoked here. Scope: `admin`.
 
 Args:
-    key_id (str): 1–128 characters; a client's own choice, or the key hash (8 hex digits) of a
-        checkpoint key.
-    log_id (str | Unset): A log's id, 1–64 characters.
+    key_id (str): The verification key's id.
+    log_id (str | Unset): The log; see "Which log" for what happens without it.
 
 Raises:
     errors.UnexpectedStatus: The status is not documented.

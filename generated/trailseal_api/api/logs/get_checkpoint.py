@@ -5,8 +5,8 @@ The checkpoint of exactly this tree size; 404 `checkpoint_not_found` if none was
 Scope: `logs:read`.
 
 Args:
-    tree_size (int): A number of events, at least 1.
-    log_id (str | Unset): A log's id, 1–64 characters.
+    tree_size (int): The checkpoint's tree size in events.
+    log_id (str | Unset): The log; see "Which log" for what happens without it.
 
 Raises:
     errors.UnexpectedStatus: The status is not documented.

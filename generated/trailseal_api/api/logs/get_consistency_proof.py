@@ -5,9 +5,10 @@ Shows that the checkpoint of size `second` (else the latest) continues the tree 
 `first`. Scope: `logs:read`.
 
 Args:
-    log_id (str | Unset): A log's id, 1–64 characters.
-    first (int): A number of events, at least 1.
-    second (int | Unset): A number of events, at least 1.
+    log_id (str | Unset): The log; see "Which log" for what happens without it.
+    first (int): The earlier tree size, in events.
+    second (int | Unset): The size of a later signed checkpoint, in events; the latest if left
+        out.
 
 Raises:
     errors.UnexpectedStatus: The status is not documented.

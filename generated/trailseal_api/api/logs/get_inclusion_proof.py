@@ -5,12 +5,11 @@ Give `event_id` or `index`. `tree_size` is that of a checkpoint, else of the lat
 pending event is 404 `checkpoint_not_found`. Scope: `logs:read`.
 
 Args:
-    log_id (str | Unset): A log's id, 1–64 characters.
-    event_id (str | Unset): An event's id, 1–128 characters; a UUIDv7 is advised. It is the
-        event's identity and
-        idempotency key in its log, for ever. `batch`, `export` and `validate` are reserved.
-    index (int | Unset): A place in the log, from 0, without gaps.
-    tree_size (int | Unset): A number of events, at least 1.
+    log_id (str | Unset): The log; see "Which log" for what happens without it.
+    event_id (str | Unset): The event's id; or give `index`.
+    index (int | Unset): The event's index in its log, from 0; or give `event_id`.
+    tree_size (int | Unset): The size of a signed checkpoint, in events; the latest if left
+        out.
 
 Raises:
     errors.UnexpectedStatus: The status is not documented.

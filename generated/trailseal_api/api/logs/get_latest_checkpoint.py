@@ -5,7 +5,7 @@ The newest signed checkpoint of one log; 404 `checkpoint_not_found` before the f
 `logs:read`.
 
 Args:
-    log_id (str | Unset): A log's id, 1–64 characters.
+    log_id (str | Unset): The log; see "Which log" for what happens without it.
 
 Raises:
     errors.UnexpectedStatus: The status is not documented.

@@ -4,7 +4,7 @@
 Size, signed size and settings of a log. Scope: `logs:read`.
 
 Args:
-    log_id (str): A log's id, 1–64 characters.
+    log_id (str): The log's id.
 
 Raises:
     errors.UnexpectedStatus: The status is not documented.

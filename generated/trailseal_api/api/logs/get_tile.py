@@ -4,8 +4,9 @@
 Bytes of a C2SP tile or entry bundle; a full tile never changes. Scope: `logs:read`.
 
 Args:
-    log_id (str): A log's id, 1–64 characters.
-    path (str):
+    log_id (str): The log's id.
+    path (str): C2SP tile path, such as `tile/0/x001/067`, `tile/1/000.p/42` or
+        `tile/entries/000`.
 
 Raises:
     errors.UnexpectedStatus: The status is not documented.

@@ -4,10 +4,11 @@
 Signed checkpoints of one log, by tree size. Scope: `logs:read`.
 
 Args:
-    log_id (str | Unset): A log's id, 1–64 characters.
+    log_id (str | Unset): The log; see "Which log" for what happens without it.
     order (Order | Unset): Ascending or descending.
     limit (int | Unset): Most items in a page, 1–1,000; 20 if left out.
-    cursor (str | Unset): An opaque, signed place in a list.
+    cursor (str | Unset): The `next_cursor` of the page before, or a `tail_cursor`. Other
+        filters must stay the same.
 
 Raises:
     errors.UnexpectedStatus: The status is not documented.

@@ -6,7 +6,7 @@ pending. An empty log is 404 `checkpoint_not_found`. Otherwise the server signs 
 second. Scope: `events:write`.
 
 Args:
-    log_id (str): A log's id, 1–64 characters.
+    log_id (str): The log's id.
 
 Raises:
     errors.UnexpectedStatus: The status is not documented.

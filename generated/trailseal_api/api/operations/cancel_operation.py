@@ -5,7 +5,7 @@ Asks the operation to stop; events already logged stay. One that has ended is le
 The key must hold the scope of the call that began it. Scope: any key.
 
 Args:
-    operation_id (str): An operation's id.
+    operation_id (str): The operation's id.
 
 Raises:
     errors.UnexpectedStatus: The status is not documented.

@@ -6,8 +6,8 @@ the answer until then. The key must hold the scope of the call that began the op
 Scope: any key.
 
 Args:
-    operation_id (str): An operation's id.
-    wait (int | Unset):
+    operation_id (str): The operation's id.
+    wait (int | Unset): Longest time to hold the answer, in seconds, 0–30; 0 if left out.
 
 Raises:
     errors.UnexpectedStatus: The status is not documented.

@@ -4,7 +4,7 @@
 The policy of one log; an empty list of rules if none was set. Scope: `privacy`.
 
 Args:
-    log_id (str | Unset): A log's id, 1–64 characters.
+    log_id (str | Unset): The log; see "Which log" for what happens without it.
 
 Raises:
     errors.UnexpectedStatus: The status is not documented.

@@ -4,7 +4,7 @@
 Applies to events that arrive from now on. Scope: `privacy`.
 
 Args:
-    log_id (str | Unset): A log's id, 1–64 characters.
+    log_id (str | Unset): The log; see "Which log" for what happens without it.
     body (RedactionPolicy): What the server takes out of events after it has committed to
         them.
 

@@ -4,12 +4,13 @@
 One item for each id and version. Scope: any key.
 
 Args:
-    schema_id (str | Unset): 1–256 characters.
-    version (str | Unset): 1–256 characters.
-    latest (bool | Unset):
+    schema_id (str | Unset): Only this schema, all versions.
+    version (str | Unset): Only this version.
+    latest (bool | Unset): Only the newest version of each schema.
     order (Order | Unset): Ascending or descending.
     limit (int | Unset): Most items in a page, 1–1,000; 20 if left out.
-    cursor (str | Unset): An opaque, signed place in a list.
+    cursor (str | Unset): The `next_cursor` of the page before, or a `tail_cursor`. Other
+        filters must stay the same.
 
 Raises:
     errors.UnexpectedStatus: The status is not documented.

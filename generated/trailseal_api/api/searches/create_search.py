@@ -9,8 +9,10 @@ action target new old status source`. Syntax errors are 400 `query_invalid` with
 `position`. Scope: `events:read`.
 
 Args:
-    log_id (str | Unset): A log's id, 1–64 characters.
-    idempotency_key (str | Unset):
+    log_id (str | Unset): The log; see "Which log" for what happens without it.
+    idempotency_key (str | Unset): Makes repeating this call safe: the first answer is kept 24
+        hours for each API key and
+        given again. With another body 409 `idempotency_conflict`.
     body (SearchInput): What to find.
 
 Raises:

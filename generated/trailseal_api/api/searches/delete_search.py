@@ -4,7 +4,7 @@
 Removes the stored search; events stay. Scope: `events:read`.
 
 Args:
-    search_id (str): A search's id.
+    search_id (str): The search's id.
 
 Raises:
     errors.UnexpectedStatus: The status is not documented.

@@ -5,7 +5,7 @@ The stored search with its first page. After `expires_at` 410 `search_expired`. 
 `events:read`.
 
 Args:
-    search_id (str): A search's id.
+    search_id (str): The search's id.
 
 Raises:
     errors.UnexpectedStatus: The status is not documented.

@@ -6,7 +6,7 @@ A page of the same snapshot. With `assert_restrictions` the answer is 403
 pages through another one's results by guessing ids. Scope: `events:read`.
 
 Args:
-    search_id (str): A search's id.
+    search_id (str): The search's id.
     body (SearchResultsInput): Which page of a search.
 
 Raises:

@@ -4,7 +4,7 @@
 One tenant with its default log. Scope: `admin`.
 
 Args:
-    tenant_key (str): The server's key of a tenant.
+    tenant_key (str): The server's key of the tenant.
 
 Raises:
     errors.UnexpectedStatus: The status is not documented.

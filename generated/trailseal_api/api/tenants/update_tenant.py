@@ -4,7 +4,7 @@
 What is left out is reset; `tenant_id` cannot change. Scope: `admin`.
 
 Args:
-    tenant_key (str): The server's key of a tenant.
+    tenant_key (str): The server's key of the tenant.
     body (TenantInput): A tenant's settings.
 
 Raises:

@@ -5,7 +5,7 @@ Checks the file's digest, then logs its events; poll the operation for its `batc
 Completing again answers the same operation. Scope: `events:write`.
 
 Args:
-    upload_id (str): An upload's id.
+    upload_id (str): The upload's id.
     body (UploadCompletion): What must have arrived.
 
 Raises:

@@ -5,8 +5,10 @@ Answers a signed address that takes one file of JSON Lines until `expires_at` (1
 Scope: `events:write`.
 
 Args:
-    log_id (str | Unset): A log's id, 1–64 characters.
-    idempotency_key (str | Unset):
+    log_id (str | Unset): The log; see "Which log" for what happens without it.
+    idempotency_key (str | Unset): Makes repeating this call safe: the first answer is kept 24
+        hours for each API key and
+        given again. With another body 409 `idempotency_conflict`.
     body (UploadInput): A file to be sent.
 
 Raises:

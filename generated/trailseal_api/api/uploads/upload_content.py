@@ -6,8 +6,8 @@ answer is 403 `upload_expired`. Sending again replaces the file until the upload
 completed. No key needed.
 
 Args:
-    upload_id (str): An upload's id.
-    token (str):
+    upload_id (str): The upload's id.
+    token (str): The signed permission, as it stands in the upload's `content_url`.
     body (File): Bytes as they are.
 
 Raises:
