@@ -14,8 +14,12 @@ from pathlib import Path
 import pytest
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import settings
 
 Json = object
+
+settings.register_profile("unhurried", deadline=None)  # two busy cores say nothing about the code
+settings.load_profile("unhurried")
 
 
 def sha256(data: bytes) -> bytes:

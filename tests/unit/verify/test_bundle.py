@@ -11,6 +11,7 @@ from trailseal.verify import Verifier, _audit, bundle
 from trailseal.verify.errors import IntegrityError, TrailSealError, UnverifiableError
 from trailseal.verify.report import BAD_INPUT, COULD_NOT_VERIFY, FAILED, VERIFIED, Report
 
+UNPROVED = (None, "unverifiable")  # the root, where not all entries could be read
 NAMES = ("audit.jsonl", "audit.manifest.json", "audit.manifest.note", "audit.checkpoint")
 
 
@@ -98,6 +99,7 @@ def test_a_changed_event_is_named_and_the_log_still_proved(log, tmp_path) -> Non
     assert report.findings[0].line == 7
 
 
+@pytest.mark.row("P-50")
 def test_each_bad_line_is_named_and_reading_goes_on(log, tmp_path) -> None:
     """Faults of several kinds, each at its own index."""
     lines = log.lines(0, 9)
@@ -109,10 +111,12 @@ def test_each_bad_line_is_named_and_reading_goes_on(log, tmp_path) -> None:
         (1, 2, "event"),
         (4, 5, "malformed"),
         (8, 9, "event"),
+        (None, None, "unverifiable"),
     ]
     assert report.exit_code == FAILED
 
 
+@pytest.mark.row("P-68")
 @pytest.mark.parametrize(
     ("keep", "wanted"),
     [
@@ -126,13 +130,13 @@ def test_cut_lines_are_missed_where_they_were(log, tmp_path, keep, wanted) -> No
     """Though digest and count were signed again, the cut is found."""
     lines = log.lines(0, 9)
     lines = lines[keep] if isinstance(keep, slice) else [lines[i] for i in keep]
-    expect(verify(log, log.export(tmp_path, lines=lines)), wanted)
+    expect(verify(log, log.export(tmp_path, lines=lines)), wanted, UNPROVED)
 
 
 @pytest.mark.parametrize(
     ("order", "wanted"),
     [
-        ([0, 1, 2, 4, 3, 5, 6, 7, 8, 9], [(3, "missing"), (3, "order")]),
+        ([0, 1, 2, 4, 3, 5, 6, 7, 8, 9], [(3, "missing"), (3, "order"), UNPROVED]),
         ([0, 1, 2, 2, 3, 4, 5, 6, 7, 8, 9], [(2, "order")]),
         ([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0], [(0, "order")]),
     ],
@@ -176,6 +180,7 @@ def test_redacted_events_verify_and_are_counted(log, tools, tmp_path) -> None:
     assert (report.exit_code, report.complete, report.redacted) == (VERIFIED, True, 2)
 
 
+@pytest.mark.row("P-66")
 def test_without_a_key_nothing_is_called_verified(log, tmp_path) -> None:
     """A good bundle could not be verified; a bad one is still seen to be bad."""
     path = log.export(tmp_path)
@@ -246,7 +251,7 @@ def test_a_boundary_that_is_not_the_compact_range_is_refused(log, tools, tmp_pat
         ([[*nodes[0][:2], "0" * 64], *nodes[1:]], "root"),
     ):
         report = verify(log, log.export(tmp_path, 3, 7, boundary=good | {side: bad}))
-        expect(report, (None, kind))
+        expect(report, (None, kind), *([UNPROVED] if (side, kind) == ("left", "proof") else []))
 
 
 def test_a_time_range_is_complete_with_the_entries_beside_it(log, tools, tmp_path) -> None:
@@ -383,7 +388,7 @@ def test_a_line_too_long_is_one_bad_line(log, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(bundle, "MAX_LINE_BYTES", 2000)
     lines = log.lines(0, 9)
     lines[2] = b"x" * 9000
-    expect(verify(log, log.export(tmp_path, lines=lines)), (2, "malformed"))
+    expect(verify(log, log.export(tmp_path, lines=lines)), (2, "malformed"), UNPROVED)
 
 
 def test_findings_are_bounded_and_counted(tools, tmp_path, monkeypatch) -> None:
@@ -391,8 +396,8 @@ def test_findings_are_bounded_and_counted(tools, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(_audit, "MAX_FINDINGS", 2)
     log = tools.Log().grow(5)
     report = verify(log, log.export(tmp_path, lines=[b"{}"] * 5))
-    assert (len(report.findings), report.counts) == (2, {"malformed": 5})
-    assert report.summary()[-1] == "… and 3 more findings"
+    assert (len(report.findings), report.counts) == (2, {"malformed": 5, "unverifiable": 1})
+    assert report.summary()[-1] == "… and 4 more findings"
 
 
 def test_progress_is_told_at_the_end_and_on_the_way(log, tmp_path, monkeypatch) -> None:

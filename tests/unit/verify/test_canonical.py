@@ -30,6 +30,7 @@ def _paths(request, monkeypatch) -> None:
         monkeypatch.setattr(canonical, "orjson", None)
 
 
+@pytest.mark.row("P-64")
 @pytest.mark.usefixtures("_paths")
 def test_canonical_bytes_are_those_of_rfc_8785() -> None:
     """Any JSON value, by the reference implementation."""

@@ -30,6 +30,7 @@ def test_the_root_is_the_recursive_one(tools, size) -> None:
     assert merkle.root(leaves(size)) == tools.tree_root(leaves(size))
 
 
+@pytest.mark.row("P-63")
 @given(data=st.data(), size=SIZES)
 def test_an_inclusion_proof_holds_and_no_other_does(tools, data, size) -> None:
     """For any leaf of any tree; not with a changed proof, another index or another leaf."""

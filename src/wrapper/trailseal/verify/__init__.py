@@ -31,22 +31,7 @@ if TYPE_CHECKING:
     from .report import Finding, Progress, Report
     from .verifier import Verifier
 
-_HOMES = {
-    "checkpoint": ["Checkpoint", "open_checkpoint"],
-    "errors": [
-        "CheckpointForkError",
-        "EventCorruptionError",
-        "IntegrityError",
-        "MalformedError",
-        "ProofError",
-        "TrailSealError",
-        "UnverifiableError",
-    ],
-    "note": ["Note", "VerifierKey"],
-    "report": ["Finding", "Progress", "Report"],
-    "verifier": ["Verifier"],
-}
-_HOME = {name: module for module, names in _HOMES.items() for name in names}
+_MODULES = ("errors", "note", "checkpoint", "report", "verifier")  # the cheapest first
 
 __all__ = [
     "Checkpoint",
@@ -68,11 +53,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(import_module(f".{_HOME[name]}", __name__), name)
-    globals()[name] = value
-    return value
+    for module in _MODULES if name in __all__ else ():
+        found: object = getattr(import_module(f".{module}", __name__), name, None)
+        if found is not None:
+            return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

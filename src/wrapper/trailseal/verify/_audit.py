@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from . import merkle
@@ -39,6 +39,20 @@ MAX_SURPLUS_LINES = 1000  # beyond the manifest's count: enough to name them, to
 PROGRESS_EVERY = 1000  # lines
 
 
+class _Noting:
+    """`with noting:` turns an `IntegrityError` into a finding and goes on behind the block."""
+
+    def __init__(self, note: Callable[[IntegrityError], None]) -> None:
+        self._note = note
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _kind: object, error: object, _traceback: object) -> bool:
+        if isinstance(error, IntegrityError):
+            self._note(error)
+        return isinstance(error, IntegrityError)
+
+
 class Audit:
     """One pass over one bundle: make one, call `run` once."""
 
@@ -57,6 +71,7 @@ class Audit:
         self._root_recomputed = False
         self._findings: list[Finding] = []
         self._counts: Counter[str] = Counter()
+        self._noting = _Noting(self._note)
         self._at: tuple[int | None, int | None] = (None, None)  # index and line under check
         self._next = 0  # the index that the next line should have
         self._last_received_at: str | None = None
@@ -64,15 +79,15 @@ class Audit:
 
     def run(self, path: Path, *, complete: bool) -> Report:
         """Check everything; with `complete`, it is a finding if completeness is not proved."""
-        with self._noting():
+        with self._noting:
             files = Files.locate(path)
             manifest = self._read_manifest(files)
-            with self._noting():
+            with self._noting:
                 self._check_checkpoint(files, manifest)
             self._begin_tree(manifest)
             self._check_content(files, manifest)
             self._check_end(manifest)
-            with self._noting():
+            with self._noting:
                 self._check_time_range(manifest)
         reason = self._why_incomplete()
         if complete and reason is not None:
@@ -84,7 +99,7 @@ class Audit:
     def _read_manifest(self, files: Files) -> Manifest:
         data = read_sidecar(files.manifest)
         self._manifest = manifest = Manifest.parse(data)
-        with self._noting():
+        with self._noting:
             note = Note.parse(read_sidecar(files.manifest_note))
             digest = hashlib.sha256(data).hexdigest()
             if note.text != f"trailseal/manifest/v1\n{manifest.origin}\n{digest}\n":
@@ -98,7 +113,7 @@ class Audit:
         if (checkpoint.origin, checkpoint.log_id) != (manifest.origin, manifest.log_id):
             raise ProofError("the checkpoint is of another log than the manifest", kind="origin")
         self._checkpoint = checkpoint
-        with self._noting():
+        with self._noting:
             note.verify(self._keys, checkpoint.origin)
         beside = read_sidecar(files.checkpoint)
         if beside != manifest.checkpoint.encode():
@@ -125,17 +140,17 @@ class Audit:
             raise MalformedError(reason, kind="input") from None
         with file:
             content = Content(file, compressed=manifest.compressed)
-            with self._noting():
+            with self._noting:
                 for number, text in enumerate(content.lines(), 1):
                     if number > manifest.count + MAX_SURPLUS_LINES:
                         raise ProofError("many more lines than announced", kind="content")
                     self._lines, self._at = number, (self._next, number)
-                    with self._noting():
+                    with self._noting:
                         self._check_line(text, manifest)
                     if self._lines % PROGRESS_EVERY == 0:
                         self._tell_progress(manifest)
             self._at = (None, None)
-            with self._noting():
+            with self._noting:
                 content.check(manifest)
         self._tell_progress(manifest)
 
@@ -148,13 +163,13 @@ class Audit:
         self._at = (line.index, self._lines)
         self._check_order(line.index, manifest)
         entry = Entry.parse(line.entry)
-        with self._noting():
+        with self._noting:
             self._check_leaf(line, entry, manifest)
-        with self._noting():
+        with self._noting:
             self._check_time(entry, manifest)
-        with self._noting():
+        with self._noting:
             entry.check_event(line.event, line.commitments)
-        self._redacted += "salts" in line.commitments
+        self._redacted += line.commitments.get("salts") is not None
         self._signed += entry.signature is not None
         entry.check_signature(self._signing_keys)
         self._signatures_checked += entry.signing_key(self._signing_keys) is not None
@@ -195,7 +210,7 @@ class Audit:
         if manifest.filtered or not manifest.ascending or first is None or left is None:
             return
         self._tree = merkle.RootBuilder()
-        with self._noting():
+        with self._noting:
             self._tree.append_range(left, first)
 
     def _check_end(self, manifest: Manifest) -> None:
@@ -210,13 +225,16 @@ class Audit:
                 self._note_missing(self._next, end)
         elif checkpoint is not None and checkpoint.tree_size and not manifest.has_time_range:
             self._note_missing(0, checkpoint.tree_size - 1)
-        with self._noting():
+        with self._noting:
             self._check_root(manifest)
 
     def _check_root(self, manifest: Manifest) -> None:
         tree, checkpoint, last = self._tree, self._checkpoint, manifest.last_index
-        if tree is None or checkpoint is None or last is None or tree.size != last + 1:
-            return  # no boundary, or lines that are missing or unreadable, which was said
+        if tree is None:
+            return  # each line had to bring its own proof
+        if checkpoint is None or last is None or tree.size != last + 1:
+            reason = "not all entries could be read, so the checkpoint's root proves none of them"
+            raise UnverifiableError(reason)
         tree.append_range(manifest.right or [], checkpoint.tree_size)
         if tree.root() != checkpoint.root_hash:
             reason = "the entries do not give the checkpoint's root: one or more is not the log's"
@@ -265,24 +283,17 @@ class Audit:
 
     # Notes
 
-    @contextmanager
-    def _noting(self) -> Iterator[None]:
-        try:
-            yield
-        except IntegrityError as error:
-            self._note(error)
-
     def _note(self, error: IntegrityError) -> None:
         self._counts[error.kind] += 1
         if len(self._findings) < MAX_FINDINGS:
             index, line = self._at
+            index = index if error.index is None else error.index
             self._findings.append(Finding(index, line, error.kind, error.args[0]))
 
     def _note_missing(self, begin: int, end: int) -> None:
         first, last = min(begin, end), max(begin, end)
         which = "the event is" if first == last else f"the events {first} to {last} are"
-        self._at = (first, self._at[1])
-        self._note(ProofError(f"{which} missing", kind="missing"))
+        self._note(ProofError(f"{which} missing", index=first, kind="missing"))
 
     def _tell_progress(self, manifest: Manifest) -> None:
         if self._on_progress is not None:

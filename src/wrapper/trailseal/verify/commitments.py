@@ -12,7 +12,7 @@
    salt without a value. `["id"]` and `["action"]` are never redacted.
 5. A client signs `fields_hash`, not values, so a redacted event still verifies.
 
-Fields are pairs of texts here, JCS(path) and JCS(value), never the values themselves.
+A field is a pair of texts here, JCS(path) and JCS(value), never the value itself.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from json.encoder import encode_basestring
 
 from ._values import base64_bytes, member, sha256_hex
 from .canonical import MAX_DEPTH, scalar
@@ -39,15 +40,20 @@ _NEVER_REDACTED = frozenset({'["id"]', '["action"]'})
 _CONTAINERS = (dict, list, tuple)  # a union written in place is built at every call
 _EMPTY = frozenset({"null", "{}", "[]"})  # what a redaction may leave behind
 
+Field = tuple[str, str]  # JCS(path), JCS(value)
 
-def fields(event: Mapping[str, object]) -> list[tuple[str, str]]:
+
+def fields(event: Mapping[str, object]) -> list[Field]:
     """JCS(path) and JCS(value) of each field of an event, in their order.
 
     The event comes without `seed`, `signature` and `checksum`. Raises `MalformedError` where a
     value is no JSON, or nesting is deeper than 64.
     """
-    found: list[tuple[str, str]] = []
-    _collect(event, "[", 1, found)
+    found: list[Field] = []
+    try:
+        _collect(dict(event), "[", 1, found)
+    except TypeError:
+        raise MalformedError("a key of a JSON object must be a string") from None
     found.sort()  # by path, which is unique; str order is the order of the UTF-8 bytes
     return found
 
@@ -128,19 +134,24 @@ def verify_signature(
     )
 
 
-def _collect(value: object, lead: str, depth: int, found: list[tuple[str, str]]) -> None:
-    """Append the fields at or below a non-empty container whose JCS path begins with `lead`."""
+def _collect(
+    container: dict[str, object] | Sequence[object], lead: str, depth: int, found: list[Field]
+) -> None:
+    """Append the fields below a container whose own path, in JCS, begins with `lead`."""
     if depth > MAX_DEPTH:
         raise MalformedError(f"the event is nested deeper than {MAX_DEPTH}")
-    items = value.items() if isinstance(value, Mapping) else enumerate(value)  # type: ignore[arg-type]  # containers only
-    for key, item in items:
-        path = lead + scalar(key)
-        if not isinstance(item, _CONTAINERS):
-            found.append((path + "]", scalar(item)))
-        elif item:
-            _collect(item, path + ",", depth + 1, found)
+    if isinstance(container, dict):
+        items = zip(map(encode_basestring, container), container.values(), strict=True)
+    else:
+        items = zip(map(str, range(len(container))), container, strict=True)
+    for name, value in items:
+        path = lead + name
+        if not isinstance(value, _CONTAINERS):
+            found.append((path + "]", scalar(value)))
+        elif value:
+            _collect(value, path + ",", depth + 1, found)
         else:
-            found.append((path + "]", "{}" if isinstance(item, dict) else "[]"))
+            found.append((path + "]", "{}" if isinstance(value, dict) else "[]"))
 
 
 def _combine(hashes: Sequence[bytes]) -> bytes:

@@ -91,7 +91,11 @@ class Report:
         if self.checkpoint is not None:
             size = _counted(self.checkpoint.tree_size, "event")
             lines.append(f"checkpoint: {self.checkpoint.origin} at {size}")
-        lines.append("complete" if self.complete else f"not complete: {self.incomplete_reason}")
+        lines.append(
+            "complete: no event of the range is left out"
+            if self.complete
+            else f"not proved complete: {self.incomplete_reason}"
+        )
         if self.redacted:
             lines.append(f"redacted: {_counted(self.redacted, 'event')}")
         if self.signed:

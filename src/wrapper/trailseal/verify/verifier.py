@@ -64,6 +64,7 @@ class Verifier:
 
         Raises `EventCorruptionError` where the event is not what its entry says, `ProofError`
         where the entry is not in the log, `UnverifiableError` where a proof or a key is missing.
+        `sent_at`, `skew_ms`, `state` and a redaction's `replacement` are the server's word.
         """
         raw = _object(record)
         index = member(raw, "index", int)
