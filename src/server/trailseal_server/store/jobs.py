@@ -80,7 +80,7 @@ def claim(store: Store, worker: str) -> JobRow | None:
             "lease_until": now + LEASE,
         }
         if attempts > MAX_ATTEMPTS:
-            error = {"code": "operation_failed", "detail": "Its workers died; create it again"}
+            error = Problem("operation_failed", "Its workers died: create it again").as_json()
             values |= {"state": "failed", "lease_by": None, "error": orjson.dumps(error)}
         connection.execute(update(operations).where(_is(row)).values(values))
         return connection.execute(_by_id(row.operation_id)).one() if values["lease_by"] else None

@@ -20,8 +20,8 @@ from sqlalchemy.exc import IntegrityError
 from ..cursors import SECRET_BYTES, Cursor, decode, encode, query_hash
 from ..problems import FieldError, Problem
 from . import Store, micros, reads
-from .proofs import Prover
 from .logs import LogRow
+from .proofs import Prover
 from .reads import Order, Selection
 from .schema import events, meta
 from .search import Filters
@@ -65,7 +65,7 @@ class Reader:
         self._secret: bytes | None = None
 
     def log_size(self, log_id: str) -> int:
-        """The log's size now: one row by its key, for long polls; `log_not_found` if there is none."""
+        """The log's size now, one row by its key: for long polls; raises `log_not_found`."""
         with self.store.read() as connection:
             return reads.find_log(connection, log_id).size
 
@@ -109,11 +109,11 @@ class Reader:
                 page = replace(page, total=total, total_exact=exact)
         if order == "asc" and page.next_cursor is None:
             tail = replace(place, size=None, key=(snapshot.size - 1,))
-            page = replace(page, tail_cursor=encode(tail, self._key()))
+            page = replace(page, tail_cursor=self.mark(tail))
         return page
 
     def place(self, request: "PageRequest", first: Cursor) -> Cursor:
-        """Where a page begins: at its cursor, else at `first`; raises `Problem` for a bad request."""
+        """Where a page begins: at its cursor, else at `first`; raises `Problem` if it is bad."""
         if not 1 <= request.limit <= MAX_LIMIT:
             raise _bad("limit", f"must be 1 to {MAX_LIMIT}")
         if request.offset is not None and not 0 <= request.offset <= MAX_OFFSET:
@@ -124,6 +124,10 @@ class Reader:
             raise _bad("offset", "must not come with a cursor")
         return decode(request.cursor, self._key(), first.query)
 
+    def mark(self, cursor: Cursor) -> str:
+        """The cursor as it travels."""
+        return encode(cursor, self._key())
+
     def page(
         self,
         connection: Connection,
@@ -131,6 +135,7 @@ class Reader:
         selection: Selection,
         request: "PageRequest",
         place: Cursor,
+        *,
         most: int | None = None,
     ) -> Page:
         """The page of a selection behind `place`; `most` is the length of the whole list."""
@@ -142,12 +147,15 @@ class Reader:
         )
         more, rows = limit < min(len(rows), left), rows[:limit]
         prover = Prover(connection, log) if "proof" in request.include else None
-        items = [reads.record(row, log, prover and prover.proof(row.idx)) for row in rows]
+        items = [
+            reads.record(row, log, None if prover is None else prover.proof(row.idx))
+            for row in rows
+        ]
         if not more:
             return Page(items, None)
         seen, key = place.seen + skip + len(rows), reads.key_of(rows[-1], selection)
         following = replace(place, size=selection.log.size, key=key, seen=seen)
-        return Page(items, encode(following, self._key()))
+        return Page(items, self.mark(following))
 
     def _key(self) -> bytes:
         """The database's cursor secret, made at its first use."""

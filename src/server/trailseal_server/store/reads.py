@@ -140,6 +140,13 @@ def read_rows(
     return connection.execute(statement.limit(limit).offset(offset)).all()
 
 
+def read_entry(connection: Connection, log_id: str, index: int) -> bytes:
+    """The entry at an index that is in the log."""
+    here = (events.c.log_id == log_id, events.c.idx == index)
+    entry: bytes = connection.execute(select(events.c.entry).where(*here)).scalar_one()
+    return entry
+
+
 def key_of(row: EventRow, selection: Selection) -> tuple[int, ...]:
     """Where a row stands in its order."""
     if not selection.by_occurred:

@@ -21,8 +21,8 @@ from ..auth import Caller
 from ..cursors import Cursor, query_hash
 from ..problems import FieldError, Problem
 from . import micros, reads
-from .pages import DEFAULT_LIMIT, Page, PageRequest, Reader
 from .logs import LogRow
+from .pages import DEFAULT_LIMIT, Page, PageRequest, Reader
 from .reads import Selection
 from .schema import searches
 from .search import Compiler, Filters
@@ -77,9 +77,10 @@ class Searches:
         with self._store.read() as connection:
             log = reads.find_log(connection, log_id)
             selection = select_search(connection, log, request, now)
+        search_id = f"srh_{secrets.token_hex(12)}"
         values = {
             "log_id": log_id,
-            "search_id": f"srh_{secrets.token_hex(12)}",
+            "search_id": search_id,
             "key_id": caller.key_id,
             "tree_size": log.size,
             "request": orjson.dumps(dict(request)),
@@ -89,7 +90,7 @@ class Searches:
         with self._store.write() as connection:
             connection.execute(delete(searches).where(searches.c.expires_at < now - LIFETIME))
             connection.execute(insert(searches).values(values))
-            row = connection.execute(_by_id(values["search_id"])).one()
+            row = connection.execute(_by_id(search_id)).one()
         return self._first(row, selection)
 
     def get(self, caller: Caller, search_id: str) -> Search:
@@ -142,7 +143,7 @@ class Searches:
         place = self._reader.place(wanted, first)
         log = reads.find_log(connection, row.log_id)
         most = stored.get("max_results", MAX_RESULTS)
-        return self._reader.page(connection, log, selection, wanted, place, most)
+        return self._reader.page(connection, log, selection, wanted, place, most=most)
 
 
 def check_order_by(request: Request) -> None:

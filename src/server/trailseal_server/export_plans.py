@@ -1,0 +1,173 @@
+"""What an export holds: its request as it is stored, the events it selects, how it is shown.
+
+Rules:
+- A stored job has every member (null where nothing was asked): `format compression filter query
+  order order_by include_proofs start end last time_field`, `search` (a copy of the stored search's
+  request: the export outlives the search), `most` (the search's cap), and the `log_id`,
+  `tree_size` and `clock` of the request.
+- Events are read in chunks, each in its own transaction.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection
+
+from . import export_formats
+from .auth import Caller
+from .export_formats import Line
+from .problems import Problem
+from .store import Store, micros, reads, searches
+from .store.checkpoints import CheckpointRow
+from .store.jobs import JobRow
+from .store.logs import LogRow
+from .store.proofs import Prover
+from .store.reads import Order, Selection
+from .store.search import Compiler, Filters
+
+CHUNK = 1000  # events read at a time: a few megabytes of usual events
+WRITE_BUFFER = 1 << 20  # bytes
+
+Request = Mapping[str, Any]  # `ExportInput`: checked against the contract
+
+_NARROWING = ("filter", "query", "start", "end", "last", "time_field", "order_by")
+_DEFAULTS = {"format": "jsonl", "compression": "none", "order": "asc", "include_proofs": True}
+
+
+def plan(connection: Connection, caller: Caller, log_id: str, request: Request) -> dict[str, Any]:
+    """The job of an `ExportInput`; raises `Problem` for what cannot be selected."""
+    given = {name: value for name, value in request.items() if value is not None}
+    searches.check_order_by(given)
+    job = {**dict.fromkeys(_NARROWING), **_DEFAULTS, "search": None, "most": None, **given}
+    job |= {"log_id": log_id, "clock": micros.now(), "query": (job["query"] or "").strip() or None}
+    search_id = job.pop("search_id", None)
+    if search_id is not None:
+        if any(job[name] is not None for name in _NARROWING):
+            raise Problem("request_invalid", "search_id comes without any filter, query or time")
+        job |= _of_search(searches.find_search(connection, caller, search_id), given)
+    log = reads.find_log(connection, job["log_id"])
+    job.setdefault("tree_size", log.size)
+    selected(connection, log, job)
+    return job
+
+
+def _of_search(row: Any, given: Request) -> dict[str, Any]:
+    stored = orjson.loads(row.request)
+    return {
+        "search": stored,
+        "most": stored.get("max_results", searches.MAX_RESULTS),
+        "order": given.get("order") or stored.get("order", "desc"),
+        "log_id": row.log_id,
+        "tree_size": row.tree_size,
+        "clock": row.created_at,
+    }
+
+
+def selected(connection: Connection, log: LogRow, job: Mapping[str, Any]) -> Selection:
+    """The events of a job in the log as it is given."""
+    if job["search"] is not None:
+        return searches.select_search(connection, log, job["search"], job["clock"])
+    times = {name: job[name] for name in ("start", "end", "last", "time_field")}
+    filters = Filters.of({**(job["filter"] or {}), **times})
+    extra = [] if job["query"] is None else [Compiler(connection, log.log_id).query(job["query"])]
+    by_occurred = job["order_by"] == "occurred_at"
+    return reads.select_events(
+        connection, log, filters, clock=job["clock"], extra=extra, by_occurred=by_occurred
+    )
+
+
+def read_chunks(
+    store: Store,
+    selection: Selection,
+    order: Order,
+    checkpoint: CheckpointRow | None = None,
+    most: int | None = None,
+) -> Iterator[Sequence[Line]]:
+    """The selection's rows, `CHUNK` at a time; with a checkpoint, each with its inclusion proof."""
+    after, left = None, most
+    while left is None or left > 0:
+        limit = CHUNK if left is None else min(CHUNK, left)
+        with store.read() as connection:
+            rows = reads.read_rows(connection, selection, order, limit, after=after)
+            prover = None if checkpoint is None else Prover(connection, selection.log, checkpoint)
+            lines: list[Line] = [
+                (row, None if prover is None else prover.hashes(row.idx)) for row in rows
+            ]
+        if not rows:
+            return
+        after = reads.key_of(rows[-1], selection)
+        left = None if left is None else left - len(rows)
+        yield lines
+
+
+def iter_export(
+    store: Store, log_id: str, filters: Filters, *, form: str = "jsonl", order: Order = "asc"
+) -> Iterator[bytes]:
+    """The content of `exportEvents`, of the log as it is now. Bad filters raise `Problem` here, at
+    once; what goes wrong later is raised by the iterator: break off the connection then."""
+    with store.read() as connection:
+        log = reads.find_log(connection, log_id)
+        selection = reads.select_events(connection, log, filters, clock=micros.now())
+    chunks = read_chunks(store, selection, order)
+    return export_formats.write((line for chunk in chunks for line in chunk), form)
+
+
+def write_file(path: Path, pieces: Iterable[bytes]) -> tuple[str, int]:
+    """Write and sync a file readable by its owner only; its SHA-256 in hex and its size."""
+    digest, size = hashlib.sha256(), 0
+    opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(opened, "wb", WRITE_BUFFER) as file:
+        for piece in pieces:
+            digest.update(piece)
+            size += file.write(piece)
+        file.flush()
+        os.fsync(file.fileno())
+    return digest.hexdigest(), size
+
+
+def state(row: JobRow) -> str:
+    """The state to show: an export past its time is `expired` before anybody swept it away."""
+    return "expired" if row.expires_at <= micros.now() else str(row.state)
+
+
+def export(row: JobRow) -> dict[str, Any]:
+    """The contract's `Export`."""
+    job = orjson.loads(row.request)
+    result = orjson.loads(row.result) if row.result and state(row) == "succeeded" else {}
+    return {
+        "export_id": row.operation_id,
+        "log_id": row.log_id,
+        "state": state(row),
+        "format": job["format"],
+        "compression": job["compression"],
+        **_progress(row),
+        **{name: result[name] for name in ("events", "bytes", "sha256") if name in result},
+        "created_at": micros.text(row.created_at),
+        "expires_at": micros.text(row.expires_at),
+    }
+
+
+def operation(row: JobRow) -> dict[str, Any]:
+    """The contract's `Operation`."""
+    error = {"error": orjson.loads(row.error)} if row.error else {}
+    return {
+        "operation_id": row.operation_id,
+        "kind": "export",
+        "state": state(row),
+        **_progress(row),
+        "created_at": micros.text(row.created_at),
+        "expires_at": micros.text(row.expires_at),
+        "export": export(row),
+        **error,
+    }
+
+
+def _progress(row: JobRow) -> dict[str, Any]:
+    if not row.progress:
+        return {}
+    found = orjson.loads(row.progress)
+    return {"progress": {"done": found["done"], "total": found["total"]}}

@@ -1,0 +1,148 @@
+"""Exports: jobs that write the events of a log into a file, with a signed manifest.
+
+Rules:
+- A job is a row (store/jobs.py): it outlives the server and is shared by its processes. What it
+  holds is decided in export_plans.py, and made in export_worker.py.
+- `iter_export` streams at once, without a job or a manifest.
+- Everything about another tenant's export is 404. A log is checked by the caller of this module.
+"""
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from . import export_formats
+from .auth import Caller
+from .cursors import Cursor, query_hash
+from .export_plans import Request, export, iter_export, operation, plan, state
+from .export_worker import Signer, Worker
+from .problems import Problem
+from .store import jobs
+from .store.jobs import JobRow
+from .store.pages import DEFAULT_LIMIT, PageRequest, Reader
+from .store.reads import Order
+
+__all__ = ["Content", "Exports", "Signer", "iter_export"]
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A finished export's file; `sha256` in hex is its ETag."""
+
+    path: Path
+    bytes: int
+    sha256: str
+    media_type: str
+    filename: str
+
+
+class Exports:
+    """The exports of one database; `start()` runs the worker, `stop()` ends it."""
+
+    def __init__(self, reader: Reader, signer: Signer, folder: Path) -> None:
+        self._reader = reader
+        self._store = reader.store
+        self.worker = Worker(reader.store, signer, folder)
+
+    def start(self) -> None:
+        """Start the worker's thread."""
+        self.worker.start()
+
+    def stop(self) -> None:
+        """End the worker; a job it was at goes back to the queue."""
+        self.worker.stop()
+
+    def create(self, caller: Caller, log_id: str, request: Request) -> dict[str, Any]:
+        """Queue an export and answer its `Operation`; raises `Problem` for what cannot be done."""
+        with self._store.write() as connection:
+            job = plan(connection, caller, log_id, request)
+            values = {
+                "log_id": job["log_id"],
+                "operation_id": f"op_{secrets.token_hex(12)}",
+                "key_id": caller.key_id,
+                "request": orjson.dumps(job),
+            }
+            row = jobs.create(connection, values)
+        self.worker.wake()
+        return operation(row)
+
+    def get_operation(self, caller: Caller, operation_id: str) -> dict[str, Any]:
+        """The `Operation`; raises `Problem("operation_not_found")`."""
+        with self._store.read() as connection:
+            return operation(jobs.find(connection, caller, operation_id, "operation_not_found"))
+
+    def get(self, caller: Caller, export_id: str) -> dict[str, Any]:
+        """The `Export`; raises `Problem("export_not_found")`."""
+        with self._store.read() as connection:
+            return export(jobs.find(connection, caller, export_id, "export_not_found"))
+
+    def list_exports(
+        self,
+        log_id: str,
+        *,
+        order: Order = "desc",
+        limit: int = DEFAULT_LIMIT,
+        cursor: str | None = None,
+    ) -> dict[str, Any]:
+        """A page of the log's exports."""
+        query = query_hash({"exports": log_id, "order": order})
+        request = PageRequest(order, limit, cursor)
+        place = self._reader.place(request, Cursor(query, None, 0, ()))
+        with self._store.read() as connection:
+            rows = jobs.of_log(connection, log_id, limit + 1, place.key or None, order)
+        more, rows = len(rows) > limit, rows[:limit]
+        following = None
+        if more:
+            at = rows[-1].created_at
+            same = sum(row.created_at == at for row in rows)
+            before = place.key[1] if place.key and place.key[0] == at else 0
+            following = self._reader.mark(Cursor(query, None, 0, (at, before + same)))
+        items = [export(row) for row in rows]
+        return {"items": items, "next_cursor": following, "has_more": more}
+
+    def cancel(self, caller: Caller, operation_id: str) -> dict[str, Any]:
+        """Cancel a job that has not ended, and answer its `Operation`."""
+        with self._store.write() as connection:
+            row = jobs.find(connection, caller, operation_id, "operation_not_found")
+            return operation(jobs.cancel(connection, row))
+
+    def delete(self, caller: Caller, export_id: str) -> None:
+        """Remove an export with its file; a running one is cancelled by it."""
+        with self._store.write() as connection:
+            row = jobs.find(connection, caller, export_id, "export_not_found")
+            jobs.remove(connection, row)
+        self.worker.path(export_id).unlink(missing_ok=True)
+
+    def content(self, caller: Caller, export_id: str) -> Content:
+        """The file of a finished export; raises `Problem`: export_not_found, export_expired,
+        operation_failed, and operation_pending's 404 while it is not there."""
+        row, result = self._finished(caller, export_id)
+        job = orjson.loads(row.request)
+        path = self.worker.path(export_id)
+        if not path.is_file():
+            raise Problem("export_expired", "The export's file is gone: create it again")
+        form, packed = job["format"], job["compression"] == "gzip"
+        media_type = "application/gzip" if packed else export_formats.MEDIA_TYPES[form]
+        filename = f"{export_id}.{form}{'.gz' if packed else ''}"
+        return Content(path, result["bytes"], result["sha256"], media_type, filename)
+
+    def manifest(self, caller: Caller, export_id: str) -> dict[str, str]:
+        """The `ExportManifest`: exact texts of manifest, note and checkpoint."""
+        _, result = self._finished(caller, export_id)
+        texts = {name: result[name] for name in ("manifest", "note", "checkpoint")}
+        return {"export_id": export_id, **texts}
+
+    def _finished(self, caller: Caller, export_id: str) -> tuple[JobRow, dict[str, Any]]:
+        with self._store.read() as connection:
+            row = jobs.find(connection, caller, export_id, "export_not_found")
+        now = state(row)
+        if now == "expired":
+            raise Problem("export_expired", "The export has ended: create it again")
+        if now in jobs.ACTIVE:
+            raise Problem("export_not_found", "The export is not finished: poll its operation")
+        if now != "succeeded":
+            raise Problem("export_not_found", f"The export has no content: it is {now}")
+        return row, orjson.loads(row.result)
