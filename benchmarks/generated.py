@@ -50,7 +50,8 @@ RECEIPT = {
 SERVER = """
 import socket, sys, threading
 body = sys.argv[1].encode()
-answer = (b"HTTP/1.1 201 Created\\r\\ncontent-type: application/json\\r\\ncontent-length: %d\\r\\n\\r\\n" % len(body)) + body
+head = b"HTTP/1.1 201 Created\\r\\ncontent-length: %d\\r\\n\\r\\n"
+answer = head % len(body) + body
 def serve(connection):
     buffer = b""
     while True:
@@ -60,7 +61,7 @@ def serve(connection):
                 return
             buffer += piece
         head, _, rest = buffer.partition(b"\\r\\n\\r\\n")
-        length = next(int(l[15:]) for l in head.lower().split(b"\\r\\n") if l.startswith(b"content-length:"))
+        length = int(head.lower().partition(b"content-length:")[2].split(b"\\r\\n")[0])
         while len(rest) < length:
             rest += connection.recv(65536)
         buffer = rest[length:]
@@ -96,8 +97,12 @@ def imports() -> None:
     times: dict[str, list[float]] = {name: [] for name in statements}
     for _ in range(IMPORT_ROUNDS):
         for name, statement in statements.items():
-            code = f"import time; t = time.perf_counter(); {statement}; print(time.perf_counter() - t)"
-            out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+            code = (
+                f"import time; t = time.perf_counter(); {statement}; print(time.perf_counter() - t)"
+            )
+            out = subprocess.run(
+                [sys.executable, "-c", code], capture_output=True, text=True, check=True
+            )
             times[name].append(float(out.stdout))
     bare = statistics.median(times["httpx"])
     print(f"import, ms (median of {IMPORT_ROUNDS} fresh interpreters)")
@@ -113,7 +118,9 @@ def best(function: Callable[[], object], rounds: int) -> tuple[float, float]:
         wall, cpu = time.perf_counter(), time.process_time()
         for _ in range(rounds):
             function()
-        results.append(((time.perf_counter() - wall) / rounds, (time.process_time() - cpu) / rounds))
+        results.append(
+            ((time.perf_counter() - wall) / rounds, (time.process_time() - cpu) / rounds)
+        )
     return min(results)
 
 
@@ -140,16 +147,26 @@ def calls() -> None:
     from trailseal_api.models import EventInput
 
     event = EventInput.from_dict(EVENT)
-    with null_server() as url, httpx.Client(timeout=5) as bare, AuthenticatedClient(url, token="t") as client:
+    with (
+        null_server() as url,
+        httpx.Client(timeout=5) as bare,
+        AuthenticatedClient(url, token="t") as client,
+    ):
         headers = {"Authorization": "Bearer t"}
         rows = {
             "socket": raw_call(url),
-            "httpx.Client.post": lambda: bare.post(f"{url}/v1/events", json=EVENT, headers=headers).json(),
-            "create_event.sync_detailed": lambda: create_event.sync_detailed(client=client, body=event),
+            "httpx.Client.post": lambda: bare.post(
+                f"{url}/v1/events", json=EVENT, headers=headers
+            ).json(),
+            "create_event.sync_detailed": lambda: create_event.sync_detailed(
+                client=client, body=event
+            ),
         }
         results = {name: best(function, CALLS) for name, function in rows.items()}
     reference = results["httpx.Client.post"][1]
-    print(f"\none createEvent call, µs (best of {REPEATS} × {CALLS})         wall     CPU   CPU against httpx")
+    print(
+        f"\none createEvent call, µs (best of {REPEATS} × {CALLS})         wall     CPU   CPU against httpx"
+    )
     for name, (wall, cpu) in results.items():
         print(f"  {name:42}{wall * 1e6:10.0f}{cpu * 1e6:8.0f}{cpu / reference:10.2f} ×")
 
@@ -159,7 +176,9 @@ def raw_call(url: str) -> Callable[[], bytes]:
     host, port = url.removeprefix("http://").split(":")
     connection = socket.create_connection((host, int(port)))
     body = json.dumps(EVENT).encode()
-    request = b"POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+    request = (
+        b"POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+    )
 
     def call() -> bytes:
         connection.sendall(request)

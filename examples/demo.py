@@ -18,10 +18,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import trailseal
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-import trailseal
 from trailseal.verify import Verifier
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -40,7 +39,10 @@ def main() -> int:
     events = list(from_file(options.input) if options.input else from_git(ROOT))
     if not events:
         raise SystemExit("demo: there are no events to log")
-    with tempfile.TemporaryDirectory(prefix="trailseal-demo-") as folder, server(Path(folder)) as address:
+    with (
+        tempfile.TemporaryDirectory(prefix="trailseal-demo-") as folder,
+        server(Path(folder)) as address,
+    ):
         return run(events, address, Path(folder))
 
 
@@ -53,7 +55,9 @@ def run(events: list[dict[str, Any]], address: dict[str, str], folder: Path) -> 
                 advance(min(start + 100, len(events)), len(events))
 
         heading("2  Find")
-        who, count = Counter(event["actor"]["id"] for event in events if "actor" in event).most_common(1)[0]
+        who, count = Counter(
+            event["actor"]["id"] for event in events if "actor" in event
+        ).most_common(1)[0]
         found = sum(1 for _ in client.query(actor_id=who))
         say(f"query(actor_id={who!r})", f"{found} events")
         expect(found == count, f"{count} events of {who} were logged, {found} were found")
@@ -67,10 +71,16 @@ def run(events: list[dict[str, Any]], address: dict[str, str], folder: Path) -> 
         heading("3  Export and download")
         operation = client.export(format="jsonl")
         with progress("exporting") as advance:
-            client.wait(operation, timeout=300, on_progress=lambda o: advance(o.progress.done, o.progress.total))
+            client.wait(
+                operation,
+                timeout=300,
+                on_progress=lambda o: advance(o.progress.done, o.progress.total),
+            )
         path = folder / "trail.jsonl"
         with progress("downloading") as advance:
-            client.download_results(export_id=operation.operation_id, path=path, on_progress=advance)
+            client.download_results(
+                export_id=operation.operation_id, path=path, on_progress=advance
+            )
         say(path.name, f"{path.stat().st_size:,} bytes, with its manifest and checkpoint beside it")
         key = client.verification_keys()[0].verifier_key
 
@@ -171,7 +181,12 @@ def tamper(path: Path, folder: Path) -> tuple[int, Path]:
 @contextmanager
 def progress(what: str) -> Iterator[Callable[[int, int | None], None]]:
     """A live bar; call what it yields with how much is done and of how much."""
-    columns = (TextColumn("  {task.description:12}"), BarColumn(40), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("  {task.description:12}"),
+        BarColumn(40),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=console) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total=None: bar.update(task, completed=done, total=total or done)

@@ -28,10 +28,16 @@ class Collector:
 
 def main() -> int:
     collector = Collector()
-    code = pytest.main(["--collect-only", "-qq", "--no-header", "--no-summary", "tests"], plugins=[collector])
+    code = pytest.main(
+        ["--collect-only", "-qq", "--no-header", "--no-summary", "tests"], plugins=[collector]
+    )
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         return int(code)
-    rows = dict(ROW.findall(FEATURES.read_text())) if FEATURES.exists() else dict.fromkeys(collector.tests, "")
+    rows = (
+        dict(ROW.findall(FEATURES.read_text()))
+        if FEATURES.exists()
+        else dict.fromkeys(collector.tests, "")
+    )
     for row, capability in rows.items():
         print(f"{row:6} {capability.strip()}")
         for test in collector.tests.get(row, []):
