@@ -164,9 +164,8 @@ def calls() -> None:
         }
         results = {name: best(function, CALLS) for name, function in rows.items()}
     reference = results["httpx.Client.post"][1]
-    print(
-        f"\none createEvent call, µs (best of {REPEATS} × {CALLS})         wall     CPU   CPU against httpx"
-    )
+    heading = f"one createEvent call, µs (best of {REPEATS} × {CALLS})"
+    print(f"\n{heading:44}    wall     CPU   CPU against httpx")
     for name, (wall, cpu) in results.items():
         print(f"  {name:42}{wall * 1e6:10.0f}{cpu * 1e6:8.0f}{cpu / reference:10.2f} ×")
 

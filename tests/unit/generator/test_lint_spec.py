@@ -261,7 +261,7 @@ def test_every_rule_has_a_bad_spec() -> None:
 
 def run(spec: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(LINTER), str(spec)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)  # our own script
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
 
 
 def test_the_command_says_clean_in_one_line() -> None:
