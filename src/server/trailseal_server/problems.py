@@ -8,7 +8,7 @@ Rules:
   `/header` for parameters, and with the member's name for the body: `/events/3/actor/id`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -126,7 +126,10 @@ class FieldError:
 
 
 class Problem(Exception):  # noqa: N818  # named for the document that it becomes (RFC 9457)
-    """A request, or one event of a batch, that cannot be served; `retry_after` is in seconds."""
+    """A request, or one event of a batch, that cannot be served.
+
+    `retry_after` is in seconds; `headers` go with the answer.
+    """
 
     def __init__(
         self,
@@ -135,12 +138,14 @@ class Problem(Exception):  # noqa: N818  # named for the document that it become
         *,
         errors: Sequence[FieldError] = (),
         retry_after: float | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(code, detail)
         self.code = code
         self.detail = detail
         self.errors = tuple(errors)
         self.retry_after = retry_after
+        self.headers = dict(headers or {})
         self.status, self.title, self.retryable = CODES[code]
 
     def as_json(

@@ -1,0 +1,45 @@
+"""What one request may cost, and the reading of bodies within it.
+
+Rules:
+- A body is counted while it streams in, so a false or missing Content-Length costs nothing.
+- A compressed body is refused: a small one could stand for a huge one.
+- Every read has a deadline, so that slow senders do not pile up.
+"""
+
+import asyncio
+
+from starlette.requests import ClientDisconnect, Request
+
+from .problems import Problem
+
+MAX_BODY_BYTES = 1 << 20  # unless the contract says otherwise (`x-max-bytes`)
+INLINE_BYTES = 32 << 10  # parsing this takes about 0.3 ms; larger bodies are parsed in a thread
+BODY_DEADLINE = 30.0  # seconds for the whole body: 10 MiB at 350 kB/s
+MAX_WAIT = 30.0  # seconds that a long poll may hold a connection
+PROOF_WAIT = 3.0  # seconds that createEvent waits for a checkpoint
+MAX_THREADS = 32  # blocking handlers at once; the others queue
+MAX_CONNECTIONS = 1000  # beyond it uvicorn answers 503
+SHUTDOWN_DEADLINE = 10.0  # seconds to finish what was accepted
+
+
+async def read_body(request: Request, limit: int, too_large: str = "body_too_large") -> bytes:
+    """The request's body; raises `Problem` 413, 415, or 400 when it is slow or cut off."""
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise Problem("media_type_unsupported", "Send the body without Content-Encoding")
+    problem = Problem(too_large, f"The body may have at most {limit} bytes")
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and len(declared) <= 20 and int(declared) > limit:
+        raise problem
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_DEADLINE):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > limit:
+                    raise problem
+    except TimeoutError:
+        detail = f"The body did not arrive within {BODY_DEADLINE:.0f} seconds"
+        raise Problem("request_invalid", detail) from None
+    except ClientDisconnect:
+        raise Problem("request_invalid", "The connection ended before the body did") from None
+    return bytes(body)

@@ -1,0 +1,116 @@
+"""Values against the contract's JSON Schemas (2020-12), and what is said about their mistakes.
+
+Rules:
+- `offline=True`: a schema never makes the server open a connection. Patterns run in the linear
+  engine: no input makes them slow.
+- An error names its place with a JSON Pointer and says what is allowed there. It never repeats the
+  value; the name of an unknown member is shown, because it is most often a typo.
+- Of a union, only the branch that comes nearest is reported.
+"""
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+from jsonschema_rs import Draft202012Validator, RegexOptions, ValidationError
+
+from .problems import MAX_FIELD_ERRORS, FieldError
+from .strict_json import token
+
+Schema = Mapping[str, Any]
+MAX_OPTIONS_SHOWN = 32  # values of an enum in an error
+
+_TOO_LONG = {"maxLength": "characters", "maxItems": "items", "maxProperties": "members"}
+_BOUNDS = {
+    "minLength": "at least {limit} characters",
+    "minItems": "at least {limit} items",
+    "minProperties": "at least {limit} members",
+    "minimum": "at least {limit}",
+    "maximum": "at most {limit}",
+    "exclusiveMinimum": "more than {limit}",
+    "exclusiveMaximum": "less than {limit}",
+    "multipleOf": "a multiple of {factor}",
+    "pattern": "text that matches {pattern}",
+    "format": "a valid {format}",
+    "uniqueItems": "no item twice",
+}
+
+
+def compile_schema(schema: Schema, components: Schema) -> Draft202012Validator:
+    """A validator of `schema`, whose references point into `components` of the contract."""
+    return Draft202012Validator(
+        {**schema, "components": components},
+        offline=True,
+        validate_formats=True,
+        pattern_options=RegexOptions(),
+    )
+
+
+def field_errors(validator: Draft202012Validator, value: Any, at: str = "") -> list[FieldError]:
+    """What is wrong with `value`, which lies at the pointer `at`; an empty list if nothing is."""
+    if validator.is_valid(value):
+        return []
+    found = (each for error in validator.iter_errors(value) for each in _explain(error, at))
+    return list(islice(found, MAX_FIELD_ERRORS))
+
+
+def _explain(error: ValidationError, at: str) -> Iterator[FieldError]:
+    name, facts = error.kind.name, error.kind.as_dict()
+    here = at + "".join(f"/{token(each)}" for each in error.instance_path)
+    if name == "required":
+        yield FieldError("field_required", f"{here}/{token(facts['property'])}", "is required")
+    elif name == "type":
+        yield FieldError("field_type", here, f"must be {' or '.join(facts['types'])}")
+    elif name in _TOO_LONG:
+        detail = f"must have at most {facts['limit']} {_TOO_LONG[name]}"
+        yield FieldError("field_too_long", here, detail)
+    elif name in {"additionalProperties", "unevaluatedProperties"}:
+        yield from (_unknown(here, member) for member in facts["unexpected"])
+    elif name in {"anyOf", "oneOf"} and "context" in facts:
+        yield from _nearest(facts["context"], at)
+    elif name == "propertyNames":
+        yield _bad_name(here, facts["error"])
+    else:
+        yield FieldError("event_invalid", here, _allowed(name, facts))
+
+
+def _unknown(here: str, member: str) -> FieldError:
+    place = f"{here}/{token(member)}"
+    if member.startswith("__"):
+        return FieldError("field_reserved", place, "names that begin with __ are reserved")
+    return FieldError(
+        "event_invalid", place, "is not a known field; see the contract for the names"
+    )
+
+
+def _bad_name(here: str, error: ValidationError) -> FieldError:
+    """A member whose name breaks a rule: a reserved one, or too long, or of a wrong form."""
+    if str(error.instance).startswith("__"):
+        return _unknown(here, str(error.instance))
+    return next(
+        FieldError(each.code, here, f"has a member whose name {each.detail}")
+        for each in _explain(error, "")
+    )
+
+
+def _nearest(branches: list[list[ValidationError]], at: str) -> Iterator[FieldError]:
+    """The errors of the branch that fits best: the one that fails deepest, then on the fewest."""
+    depth = max((len(each.instance_path) for branch in branches for each in branch), default=0)
+    fits = [b for b in branches if any(len(each.instance_path) == depth for each in b)]
+    kinds = [b for b in fits if all(each.kind.name != "type" for each in b)]
+    for error in min(kinds or fits, key=len):
+        yield from _explain(error, at)
+
+
+def _allowed(name: str, facts: dict[str, Any]) -> str:
+    """What is allowed, in words, from the schema alone."""
+    if name == "enum":
+        shown = [str(option) for option in facts["options"][:MAX_OPTIONS_SHOWN]]
+        return f"must be one of: {', '.join(shown)}"
+    if name == "const":
+        return f"must be {facts['expected_value']}"
+    if name == "not" and "enum" in facts["schema"]:
+        return f"must not be one of: {', '.join(map(str, facts['schema']['enum']))}"
+    if name in _BOUNDS:
+        return "must be " + _BOUNDS[name].format(**facts)
+    return f"is not allowed by the contract's {name!r}"
