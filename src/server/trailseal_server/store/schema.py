@@ -43,8 +43,10 @@ logs = Table(
     Column("log_id", Text, primary_key=True),
     # The log's number in the terms index: rowid = log_no * 2**40 + idx.
     Column("log_no", Integer, nullable=False, unique=True),
-    # Set on a tenant's default log only.
-    Column("tenant_id", Text, unique=True),
+    # Whose log it is: null for a log that only keys bound to no tenant reach.
+    Column("tenant_id", Text),
+    # The tenant whose default log it is.
+    Column("default_for", Text, unique=True),
     Column("size", BigInteger, nullable=False),
     # Compact range [0, size): the hashes of its perfect subtrees, left to right, 32 bytes each.
     Column("edge", LargeBinary, nullable=False),
@@ -82,13 +84,15 @@ events = Table(
     Index("events_by_occurred_at", "log_id", "occurred_at"),
 )
 
-# Complete tiles of 256 hashes (C2SP tlog-tiles, tile height 8); written once.
+# Complete tiles of 256 hashes (C2SP tlog-tiles, tile height 8); written once. `root` is the one hash
+# above a tile, hence an entry of the level above; it stands before `data` to be read without it.
 tiles = Table(
     "tiles",
     metadata,
     Column("log_id", Text, primary_key=True),
     Column("level", Integer, primary_key=True),
     Column("n", BigInteger, primary_key=True),
+    Column("root", LargeBinary, nullable=False),
     Column("data", LargeBinary, nullable=False),
 )
 

@@ -75,6 +75,7 @@ def upgrade() -> None:
         sa.Column("log_id", sa.Text(), nullable=False),
         sa.Column("log_no", sa.Integer(), nullable=False),
         sa.Column("tenant_id", sa.Text(), nullable=True),
+        sa.Column("default_for", sa.Text(), nullable=True),
         sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("edge", sa.LargeBinary(), nullable=False),
         sa.Column("last_received_at", sa.BigInteger(), nullable=False),
@@ -82,8 +83,8 @@ def upgrade() -> None:
         sa.Column("public", sa.Boolean(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("log_id"),
+        sa.UniqueConstraint("default_for"),
         sa.UniqueConstraint("log_no"),
-        sa.UniqueConstraint("tenant_id"),
     )
     op.create_index(
         "logs_unsealed",
@@ -151,6 +152,7 @@ def upgrade() -> None:
         sa.Column("log_id", sa.Text(), nullable=False),
         sa.Column("level", sa.Integer(), nullable=False),
         sa.Column("n", sa.BigInteger(), nullable=False),
+        sa.Column("root", sa.LargeBinary(), nullable=False),
         sa.Column("data", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("log_id", "level", "n"),
     )
