@@ -408,6 +408,16 @@ def test_progress_is_told_at_the_end_and_on_the_way(log, tmp_path, monkeypatch) 
     assert told == [(4, 10), (8, 10), (10, 10)]
 
 
+def test_a_reason_stays_short(log, tmp_path) -> None:
+    """Member names of a hostile event do not fill the report."""
+    line = log.line(0) | {"salts": [], "redactions": []}
+    line["event"] = {"id": "evt-0", "x" * 100_000: 1}
+    del line["seed"]
+    report = verify(log, log.export(tmp_path, 0, 0, lines=[rfc8785.dumps(line)]))
+    expect(report, (0, "event"))
+    assert len(report.findings[0].reason) <= 500
+
+
 def test_a_report_never_holds_what_an_event_says(log, tmp_path) -> None:
     """Values of a changed event are in no finding and no summary."""
     lines = log.lines(0, 9)

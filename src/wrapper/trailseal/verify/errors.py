@@ -29,6 +29,8 @@ __all__ = [
     "UnverifiableError",
 ]
 
+MAX_MESSAGE_CHARS = 500  # a path or an origin chosen by somebody hostile must not fill a report
+
 
 class TrailSealError(Exception):
     """The root of every error of the package; `str(error)` says what to do about it."""
@@ -52,7 +54,7 @@ class IntegrityError(TrailSealError):
     default_kind: ClassVar[str] = "integrity"
 
     def __init__(self, message: str, *, index: int | None = None, kind: str | None = None) -> None:
-        super().__init__(message)
+        super().__init__(message[:MAX_MESSAGE_CHARS])
         self.index = index
         self.kind = kind or self.default_kind
 
