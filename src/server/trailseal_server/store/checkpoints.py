@@ -1,7 +1,7 @@
 """Checkpoints: stored before they are served, and never going back.
 
-Rule: `record` swaps the log's `sealed_size` from the size the signer saw to the new one and stores the
-checkpoint in the same transaction; if another signer was faster it changes nothing.
+Rule: `record` swaps the log's `sealed_size` from the size that the signer saw to the new one, and
+stores the checkpoint in the same transaction; if another signer was faster it changes nothing.
 """
 
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ def at(connection: Connection, log_id: str, tree_size: int) -> CheckpointRow | N
     """The checkpoint of exactly this tree size."""
     where = (checkpoints.c.log_id == log_id) & (checkpoints.c.tree_size == tree_size)
     row = connection.execute(select(checkpoints).where(where)).one_or_none()
-    return None if row is None else CheckpointRow(**row._mapping)
+    return None if row is None else CheckpointRow(**row._asdict())
 
 
 def latest(connection: Connection, log_id: str) -> CheckpointRow | None:
@@ -70,7 +70,7 @@ def listing(
         if before is not None:
             query = query.where(checkpoints.c.tree_size < before)
     rows = connection.execute(query.limit(min(limit, MAX_LISTED)))
-    return [CheckpointRow(**row._mapping) for row in rows]
+    return [CheckpointRow(**row._asdict()) for row in rows]
 
 
 def origin_prefix(connection: Connection) -> str | None:

@@ -2,8 +2,8 @@
 
 Rules:
 - `default_for` names the tenant whose default log it is; `tenant_id` says whose log it is.
-- A tenant's default log is named as the tenant where that is a log id and is free, otherwise it gets
-  a random name: tenant ids are free text.
+- A tenant's default log is named as the tenant where that is a free log id, otherwise it gets a
+  random name: tenant ids are free text.
 """
 
 import re
@@ -69,7 +69,7 @@ def unsealed(connection: Connection) -> list[str]:
 def _one(connection: Connection, where: ColumnElement[bool], *, lock: bool) -> LogRow | None:
     query = select(logs).where(where)
     row = connection.execute(query.with_for_update() if lock else query).one_or_none()
-    return None if row is None else LogRow(**row._mapping)
+    return None if row is None else LogRow(**row._asdict())
 
 
 def _create(

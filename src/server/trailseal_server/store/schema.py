@@ -84,8 +84,8 @@ events = Table(
     Index("events_by_occurred_at", "log_id", "occurred_at"),
 )
 
-# Complete tiles of 256 hashes (C2SP tlog-tiles, tile height 8); written once. `root` is the one hash
-# above a tile, hence an entry of the level above; it stands before `data` to be read without it.
+# Complete tiles of 256 hashes (C2SP tlog-tiles, tile height 8); written once. `root` is the
+# hash above a tile, hence an entry of the level above; it stands before `data` to be read alone.
 tiles = Table(
     "tiles",
     metadata,

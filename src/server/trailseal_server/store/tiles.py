@@ -1,12 +1,12 @@
 """The hashes of a log's tree: tiles (C2SP tlog-tiles, height 8) and the leaves not yet in one.
 
 Rules:
-- A tile of level L holds 256 hashes of tree level 8 * L. It is written once, in the transaction that
-  appends its last leaf, with its root, which is an entry of the tile above.
+- A tile of level L holds 256 hashes of tree level 8 * L. It is written once, in the transaction
+  that appends its last leaf, with its root, which is an entry of the tile above.
 - Entries that are in no complete tile are read one level below: leaf hashes from the events, others
   from the roots of tiles.
-- A tile path is `tile/<L>/<N>[.p/<W>]` or `tile/entries/<N>[.p/<W>]`, N in groups of three digits, all
-  but the last with an `x` before (C2SP tlog-tiles).
+- A tile path is `tile/<L>/<N>[.p/<W>]` or `tile/entries/<N>[.p/<W>]`, N in groups of three digits,
+  all but the last with an `x` before (C2SP tlog-tiles).
 """
 
 import re
@@ -32,7 +32,7 @@ class TilePathError(ValueError):
 
 
 def write_complete(connection: Connection, log_id: str, size: int, leaves: Sequence[bytes]) -> None:
-    """Write the tiles that `leaves`, appended at `size`, complete; before their rows are written."""
+    """Write the tiles that `leaves`, appended at `size`, complete. Call it before writing their rows."""
     start = size - size % WIDTH
     after = size + len(leaves)
     if after - start < WIDTH:

@@ -1,0 +1,337 @@
+"""From a request's events to acknowledged ones: check, commit to fields, append, answer.
+
+Rules:
+- Preparing is pure and happens in the caller's thread; appending happens in one writer thread. One
+  transaction takes all requests that wait (group commit); if the database refuses it, each
+  request gets a transaction of its own, so that one cannot spoil another's.
+- A future is done only after the commit: acknowledged means on disk.
+- Results stay in input order. One bad event is one failed item, unless the request is atomic.
+- Which log: the request's `log_id`, else the event's `tenant_id`, else the key's tenant, else the
+  key's default log. A key bound to a tenant reaches that tenant's logs only.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
+
+from . import prepare
+from .auth import Caller
+from .problems import FieldError, Problem
+from .store import Store, logs, micros
+from .store.append import Conflict, Draft, Group, Outcome, Placed, append
+from .store.logs import LogRow
+
+MAX_QUEUED = 1024  # requests that wait for the writer; more are refused with `unavailable`
+MAX_TRANSACTION_EVENTS = 10_000  # bounds how long one transaction holds the database's lock
+RETRY_AFTER_S = 1.0
+
+Event = dict[str, Any]
+Validate = Callable[[Event], Sequence[FieldError]]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The log that events go to: by its id, or as a tenant's default log, made if it is missing."""
+
+    log_id: str | None = None
+    tenant_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The contract's `Receipt`, without a proof."""
+
+    event_id: str
+    log_id: str
+    index: int
+    received_at: str
+    leaf_hash: str
+    state: Literal["pending", "sealed"]
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ItemResult:
+    """What became of one event: a receipt (created, duplicate) or an error (failed)."""
+
+    position: int
+    event_id: str | None
+    status: Literal["created", "duplicate", "failed"]
+    receipt: Receipt | None = None
+    error: Problem | None = None
+
+
+@dataclass(slots=True)
+class _Request:
+    caller: Caller
+    atomic: bool
+    future: "Future[list[ItemResult]]"
+    results: dict[int, ItemResult] = field(default_factory=dict)
+    drafts: dict[Target, list[tuple[int, Draft]]] = field(default_factory=dict)
+
+    def fail(self, position: int, event_id: str | None, error: Problem) -> None:
+        self.results[position] = ItemResult(position, event_id, "failed", error=error)
+
+    @property
+    def size(self) -> int:
+        return sum(len(drafts) for drafts in self.drafts.values())
+
+
+class Ingest:
+    """The write side. `validate` checks one event against the contract; `start` and `stop` it."""
+
+    def __init__(
+        self, store: Store, validate: Validate, *, clock: Callable[[], int] = micros.now
+    ) -> None:
+        self._store = store
+        self._validate = validate
+        self._clock = clock
+        self._queue: queue.Queue[_Request | None] = queue.Queue(MAX_QUEUED)
+        self._closing = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin to take requests."""
+        self._thread = threading.Thread(target=self._run, name="trailseal-writer", daemon=True)
+        self._thread.start()
+
+    def stop(self, timeout: float) -> bool:
+        """Refuse new requests and write what was accepted; whether that was done in `timeout` s."""
+        deadline = time.monotonic() + timeout
+        with self._closing:
+            thread, self._thread = self._thread, None
+        if thread is None:
+            return True
+        try:
+            self._queue.put(None, timeout=timeout)
+        except queue.Full:
+            return False
+        thread.join(max(0.0, deadline - time.monotonic()))
+        return not thread.is_alive()
+
+    def submit(
+        self,
+        caller: Caller,
+        events: Sequence[Event],
+        *,
+        log_id: str | None = None,
+        atomic: bool = False,
+        channel_id: str | None = None,
+        sent_at: int | None = None,
+        imported: bool = False,
+        pointer: str | None = "/events",
+    ) -> "Future[list[ItemResult]]":
+        """Check the events and queue them; the future answers after the commit, in input order.
+
+        Field errors point to `{pointer}/{position}/…`, or to `/…` of a single event if it is None.
+        Raises Problem: an atomic request with a bad event, no log, another tenant's log, a full
+        queue. The future raises Problem too: an atomic request that conflicts, a failing database.
+        """
+        request = _Request(caller, atomic, Future())
+        origin = prepare.Origin(caller.key_id, channel_id, sent_at, imported)
+        seen: set[tuple[Target, str]] = set()
+        for position, event in enumerate(events):
+            at = "" if pointer is None else f"{pointer}/{position}"
+            try:
+                target = target_of(caller, log_id, event.get("tenant_id"))
+                draft = prepare.draft(event, self._validate, origin, at)
+                if (target, draft.event_id) in seen:
+                    raise prepare.problem("duplicate_event_id", f"{at}/id", "occurs twice", event)
+            except Problem as error:
+                request.fail(position, _id_of(event), error)
+            else:
+                seen.add((target, draft.event_id))
+                request.drafts.setdefault(target, []).append((position, draft))
+        if atomic:
+            _all_or_nothing(request)
+        self._enqueue(request)
+        return request.future
+
+    def _enqueue(self, request: _Request) -> None:
+        with self._closing:
+            if self._thread is None:
+                raise Problem("unavailable", "The server is stopping", retry_after=RETRY_AFTER_S)
+            try:
+                self._queue.put_nowait(request)
+            except queue.Full:
+                raise Problem(
+                    "unavailable", "Too many requests wait to be written", retry_after=RETRY_AFTER_S
+                ) from None
+
+    def _run(self) -> None:
+        open_ = True
+        while open_:
+            waiting = [self._queue.get()]
+            events = 0
+            while waiting[-1] is not None and events < MAX_TRANSACTION_EVENTS:
+                events += waiting[-1].size
+                try:
+                    waiting.append(self._queue.get_nowait())
+                except queue.Empty:
+                    break
+            open_ = waiting[-1] is not None
+            self._write([request for request in waiting if request is not None])
+
+    def _write(self, requests: Sequence[_Request]) -> None:
+        try:
+            with self._store.write() as connection:
+                answers = self._append(connection, requests)
+        except Exception as error:  # noqa: BLE001  # the writer outlives every failure
+            if len(requests) > 1:
+                for request in requests:
+                    self._write([request])
+            elif requests:
+                requests[0].future.set_exception(_as_problem(error))
+            return
+        for request, answer in zip(requests, answers, strict=True):
+            if isinstance(answer, Problem):
+                request.future.set_exception(answer)
+            else:
+                request.future.set_result(answer)
+
+    def _append(
+        self, connection: Connection, requests: Sequence[_Request]
+    ) -> list[list[ItemResult] | Problem]:
+        results = [dict(request.results) for request in requests]
+        by_log: dict[str, tuple[LogRow, list[tuple[int, list[tuple[int, Draft]]]]]] = {}
+        for number, request in enumerate(requests):
+            for target, drafts in request.drafts.items():
+                try:
+                    log = _open_log(connection, request.caller, target)
+                except Problem as error:
+                    for position, draft in drafts:
+                        results[number][position] = _failed(position, draft, error)
+                else:
+                    by_log.setdefault(log.log_id, (log, []))[1].append((number, drafts))
+        now = self._clock()
+        for log_id in sorted(by_log):  # always in one order: two writers cannot block each other
+            log, parts = by_log[log_id]
+            groups = [Group([d for _, d in part], requests[n].atomic) for n, part in parts]
+            for (n, part), outcomes in zip(
+                parts, append(connection, log, groups, now), strict=True
+            ):
+                for (position, draft), outcome in zip(part, outcomes, strict=True):
+                    results[n][position] = _result(log_id, position, draft, outcome)
+        return [_answer(request, result) for request, result in zip(requests, results, strict=True)]
+
+
+def target_of(caller: Caller, log_id: str | None, tenant_id: object) -> Target:
+    """The log that a request or an event means; raises Problem log_required, tenant_mismatch."""
+    tenant = tenant_id if isinstance(tenant_id, str) else None
+    if caller.tenant_id is not None and tenant not in {None, caller.tenant_id}:
+        raise Problem("tenant_mismatch", "The API key is bound to another tenant")
+    if log_id is not None:
+        return Target(log_id=log_id)
+    if tenant is not None or caller.tenant_id is not None:
+        return Target(tenant_id=tenant or caller.tenant_id)
+    if caller.default_log is not None:
+        return Target(log_id=caller.default_log)
+    raise Problem("log_required", "Name a log with log_id, or a tenant with tenant_id")
+
+
+def resolve_log(
+    connection: Connection, caller: Caller, log_id: str | None, tenant_id: str | None
+) -> str:
+    """The id of the log that a read means; raises Problem, `log_not_found` included."""
+    target = target_of(caller, log_id, tenant_id)
+    return _find(connection, caller, target, lock=False).log_id
+
+
+def _find(connection: Connection, caller: Caller, target: Target, *, lock: bool) -> LogRow:
+    if target.log_id is not None:
+        log = logs.find(connection, target.log_id, lock=lock)
+    else:
+        log = logs.find_default(connection, target.tenant_id or "", lock=lock)
+    if log is None or caller.tenant_id not in {None, log.tenant_id}:
+        raise Problem("log_not_found", "There is no such log")
+    return log
+
+
+def _open_log(connection: Connection, caller: Caller, target: Target) -> LogRow:
+    """The locked row of a log; a tenant's or a key's default log is made at its first event."""
+    try:
+        return _find(connection, caller, target, lock=True)
+    except Problem:
+        if target.tenant_id is not None:
+            return logs.create_default(connection, target.tenant_id)
+        own = target.log_id is not None and target.log_id == caller.default_log
+        if own and logs.find(connection, target.log_id or "") is None:
+            return logs.create(connection, target.log_id or "", tenant_id=caller.tenant_id)
+        raise
+
+
+def _result(log_id: str, position: int, draft: Draft, outcome: Outcome) -> ItemResult:
+    if not isinstance(outcome, Placed):
+        conflict = isinstance(outcome, Conflict)
+        code = "event_id_conflict" if conflict else "partial_failure"
+        why = "The log holds another event with this id" if conflict else "Another event failed"
+        return _failed(position, draft, Problem(code, why))
+    receipt = Receipt(
+        event_id=draft.event_id,
+        log_id=log_id,
+        index=outcome.index,
+        received_at=micros.text(outcome.received_at),
+        leaf_hash=outcome.leaf_hash.hex(),
+        state="sealed" if outcome.sealed else "pending",
+        replayed=outcome.replayed,
+    )
+    status: Literal["created", "duplicate"] = "duplicate" if outcome.replayed else "created"
+    return ItemResult(position, draft.event_id, status, receipt)
+
+
+def _failed(position: int, draft: Draft, error: Problem) -> ItemResult:
+    return ItemResult(position, draft.event_id, "failed", error=error)
+
+
+def _answer(request: _Request, results: Mapping[int, ItemResult]) -> list[ItemResult] | Problem:
+    ordered = [results[position] for position in sorted(results)]
+    failed = [item for item in ordered if item.error is not None]
+    return _nothing_written(failed) if request.atomic and failed else ordered
+
+
+def _all_or_nothing(request: _Request) -> None:
+    if request.results:
+        raise _nothing_written(list(request.results.values()))
+    if len(request.drafts) > 1:
+        raise Problem("request_invalid", "An atomic batch must lie in a single log")
+
+
+def _nothing_written(failed: Sequence[ItemResult]) -> Problem:
+    """An atomic request's refusal: the one code of its failures, or `partial_failure`."""
+    problems = [(item, item.error) for item in failed if item.error is not None]
+    own = [each for each in problems if each[1].code != "partial_failure"] or problems
+    codes = {error.code for _, error in own}
+    errors = [
+        each
+        for item, error in own
+        for each in error.errors
+        or [FieldError(error.code, f"/events/{item.position}", error.detail, item.event_id)]
+    ]
+    code = codes.pop() if len(codes) == 1 else "partial_failure"
+    return Problem(code, "Nothing was written: the batch is atomic", errors=errors)
+
+
+def _as_problem(error: Exception) -> Problem:
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, OperationalError):
+        reason = str(error.orig)
+        if "full" in reason:
+            return Problem("storage_full", "The disk is full", retry_after=RETRY_AFTER_S)
+        if "locked" in reason or "busy" in reason:
+            return Problem("unavailable", "The database is busy", retry_after=RETRY_AFTER_S)
+    problem = Problem("internal_error", "The events were not written")
+    problem.__cause__ = error
+    return problem
+
+
+def _id_of(event: Event) -> str | None:
+    found = event.get("id")
+    return found if isinstance(found, str) else None

@@ -1,0 +1,141 @@
+"""One event, checked and committed to, ready to be appended: pure but for randomness and the clock.
+
+Rules, in this order: the contract's schema; names, numbers and depth (commitments.py); the checksum
+of what was sent; a missing `id` is filled in with a UUIDv7; the seed; the signature.
+The signature of a key that is not sent along is kept unchecked: who verifies brings the key.
+"""
+
+import base64
+import os
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from . import commitments
+from .commitments import EventError
+from .problems import FieldError, Problem
+from .store import micros
+from .store.append import Draft
+from .store.terms import derive
+
+MAX_EVENT = 1 << 20  # bytes of JCS
+MAX_SIGNATURE = 4096  # bytes of JSON; an entry, which holds it, must stay below 65,536
+APART = frozenset({"seed", "signature", "checksum"})  # sent with an event, not a part of it
+
+Event = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What the server knows about a request: the key's id, the channel, when it was sent."""
+
+    ingested_by: str
+    channel_id: str | None = None
+    sent_at: int | None = None
+    imported: bool = False
+
+
+def draft(
+    sent: Event, validate: Callable[[Event], Sequence[FieldError]], origin: Origin, at: str
+) -> Draft:
+    """The event as it will be stored; raises Problem, whose field errors begin with pointer `at`."""
+    if errors := validate(sent):
+        raise _invalid(errors, sent, at)
+    try:
+        return _draft(sent, origin)
+    except EventError as error:
+        raise problem(error.code, at + error.pointer, error.detail, sent) from None
+
+
+def problem(code: str, pointer: str, detail: str, sent: Event) -> Problem:
+    """A problem of one field of an event."""
+    found = sent.get("id")
+    event_id = found if isinstance(found, str) else None
+    return Problem(
+        code, f"{pointer} {detail}", errors=[FieldError(code, pointer, detail, event_id)]
+    )
+
+
+def _invalid(errors: Sequence[FieldError], sent: Event, at: str) -> Problem:
+    found = sent.get("id")
+    event_id = found if isinstance(found, str) else None
+    placed = [FieldError(e.code, at + e.pointer, e.detail, e.event_id or event_id) for e in errors]
+    codes = {each.code for each in placed}
+    code = codes.pop() if len(codes) == 1 else "event_invalid"
+    return Problem(code, f"{placed[0].pointer} {placed[0].detail}", errors=placed)
+
+
+def _draft(sent: Event, origin: Origin) -> Draft:
+    event = {name: value for name, value in sent.items() if name not in APART}
+    prepared = commitments.prepare(event)
+    if "checksum" in sent:
+        _check_sum(sent["checksum"], prepared.body)
+    if "id" not in event:
+        event["id"] = _uuid7()
+        prepared = commitments.prepare(event)
+    if len(prepared.body) > MAX_EVENT:
+        raise EventError("event_too_large", "", f"must be at most {MAX_EVENT} bytes")
+    seed = sent.get("seed") or commitments.new_seed()
+    committed = commitments.fields_hash(prepared, commitments.decode_seed(seed))
+    if "signature" in sent:
+        _check_signature(sent, committed)
+    return Draft(
+        event_id=event["id"],
+        body=prepared.body,
+        fields_hash=committed,
+        seed=seed,
+        signature=sent.get("signature"),
+        occurred_at=_occurred_at(event),
+        sent_at=origin.sent_at,
+        ingested_by=origin.ingested_by,
+        channel_id=origin.channel_id,
+        imported=origin.imported,
+        terms=derive(event, origin.ingested_by, origin.channel_id),
+    )
+
+
+def _occurred_at(event: Event) -> int | None:
+    if "occurred_at" not in event:
+        return None
+    try:
+        return micros.parse(event["occurred_at"])
+    except ValueError:
+        advice = "must be RFC 3339 with an offset"
+        raise EventError("event_invalid", "/occurred_at", advice) from None
+
+
+def _check_sum(checksum: str, body: bytes) -> None:
+    if checksum != base64.b64encode(sha256(body).digest()).decode():
+        raise EventError("checksum_mismatch", "/checksum", "does not match the event received")
+
+
+def _check_signature(sent: Event, committed: str) -> None:
+    signature = sent["signature"]
+    if "id" not in sent or "seed" not in sent:
+        raise EventError("signature_invalid", "/signature", "needs an id and a seed in the event")
+    if len(commitments.jcs(signature)) > MAX_SIGNATURE:
+        raise EventError("signature_invalid", "/signature", "is too large")
+    if signature.get("algorithm") != "ed25519":
+        raise EventError("signature_invalid", "/signature/algorithm", "must be ed25519")
+    try:
+        value = base64.b64decode(signature["value"], validate=True)
+        if "public_key" in signature:
+            raw = base64.b64decode(signature["public_key"], validate=True)
+            message = commitments.signing_input(sent["id"], committed)
+            Ed25519PublicKey.from_public_bytes(raw).verify(value, message)
+    except (InvalidSignature, ValueError):
+        advice = "is not this event's signature by that key"
+        raise EventError("signature_invalid", "/signature", advice) from None
+
+
+def _uuid7() -> str:
+    """RFC 9562, section 5.7: 48 bits of milliseconds, then randomness."""
+    number = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
+    number = number & ~(0xF << 76) | 0x7 << 76
+    return str(uuid.UUID(int=number & ~(0x3 << 62) | 0x2 << 62))

@@ -1,0 +1,185 @@
+"""Signing a log's checkpoints: C2SP tlog-checkpoint in C2SP signed-note, Ed25519.
+
+Rules:
+- Only what is committed is signed, never a smaller size than before, and a checkpoint is stored
+  before anybody sees it (compare-and-swap on the last one).
+- Before signing, the log's compact range must fold to a root that is consistent with the last
+  checkpoint: a database that was restored or damaged is refused (SignerError), not signed.
+- Origin = `<prefix>/<log_id>` = the key's name in the note. One key signs for all logs.
+- A background thread looks about once a second; `seal` signs at once; `wait` waits for a checkpoint
+  that covers an index, with a deadline.
+"""
+
+import base64
+import os
+import threading
+import time
+from hashlib import sha256
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from .log import fold, range_hash, split
+from .problems import Problem
+from .store import Store, checkpoints, logs
+from .store.checkpoints import CheckpointRow
+from .store.tiles import NodeReader
+
+INTERVAL_S = 1.0  # an event stays pending about this long
+SEED_BYTES = 32
+ED25519 = b"\x01"  # signature type in a signed note's key id
+
+
+class SignerError(RuntimeError):
+    """The signer's refusal to sign, or a key file that is no key."""
+
+
+def load_key(path: Path) -> Ed25519PrivateKey:
+    """The key in a file of 64 hex digits, mode 0600; made if there is no file."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return _read_key(path)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(os.urandom(SEED_BYTES).hex() + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    return _read_key(path)
+
+
+def _read_key(path: Path) -> Ed25519PrivateKey:
+    try:
+        return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(path.read_text()))
+    except ValueError:
+        raise SignerError(f"{path} does not hold a key: 64 hex digits") from None
+
+
+class Signer:
+    """Signs for all logs of a store. `prefix` is what origins begin with, as the database has it."""
+
+    def __init__(self, store: Store, key: Ed25519PrivateKey, prefix: str) -> None:
+        self._store = store
+        self._key = key
+        self._prefix = prefix
+        self._public = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+        self._published = threading.Condition()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.last_error: str | None = None  # why the last round signed less than it should
+
+    @classmethod
+    def open(cls, store: Store, key_path: Path, prefix: str) -> "Signer":
+        """A signer with the key in a file; `prefix` is used if the database has none yet."""
+        with store.write() as connection:
+            chosen = checkpoints.choose_origin_prefix(connection, prefix)
+        return cls(store, load_key(key_path), chosen)
+
+    def start(self) -> None:
+        """Begin to sign in the background."""
+        self._stopping.clear()
+        self._thread = threading.Thread(target=self._run, name="trailseal-signer", daemon=True)
+        self._thread.start()
+
+    def stop(self, timeout: float) -> None:
+        """End the background thread, at most `timeout` seconds from now."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(timeout)
+
+    def origin(self, log_id: str) -> str:
+        """The log's name in checkpoints."""
+        return f"{self._prefix}/{log_id}"
+
+    def verifier_key(self, origin: str) -> str:
+        """The key as C2SP signed-note writes it: `<name>+<hash>+<base64>`."""
+        key = base64.b64encode(ED25519 + self._public).decode()
+        return f"{origin}+{self._key_hash(origin).hex()}+{key}"
+
+    def verification_keys(self, log_id: str) -> list[str]:
+        """The keys that sign this log's checkpoints."""
+        return [self.verifier_key(self.origin(log_id))]
+
+    def sign_note(self, origin: str, text: str) -> str:
+        """A signed note over `text`, which ends with a newline."""
+        signature = self._key_hash(origin) + self._key.sign(text.encode())
+        return f"{text}\n\u2014 {origin} {base64.b64encode(signature).decode()}\n"
+
+    def seal(self, log_id: str) -> CheckpointRow:
+        """The checkpoint of the log as it is now, signed unless there is one.
+
+        Raises Problem: log_not_found, checkpoint_not_found (an empty log has none).
+        """
+        with self._store.read() as connection:
+            log = logs.find(connection, log_id)
+            if log is None:
+                raise Problem("log_not_found", "There is no such log")
+            row = checkpoints.at(connection, log_id, log.sealed_size)
+            if log.size > log.sealed_size:
+                root = self._root(connection, log, row)
+        if log.size > log.sealed_size:
+            row = self._publish(log, root)
+        if row is None:
+            raise Problem("checkpoint_not_found", "An empty log has no checkpoint")
+        return row
+
+    def wait(self, log_id: str, index: int, timeout: float) -> CheckpointRow | None:
+        """The latest checkpoint once it covers `index`; None after `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        while True:
+            with self._store.read() as connection:
+                row = checkpoints.latest(connection, log_id)
+            if row is not None and row.tree_size > index:
+                return row
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return None
+            with self._published:  # a signer of another process does not notify: look again
+                self._published.wait(min(left, INTERVAL_S / 4))
+
+    def sign_all(self) -> None:
+        """Seal every log that grew; one log's failure does not stop the others."""
+        self.last_error = None
+        with self._store.read() as connection:
+            waiting = logs.unsealed(connection)
+        for log_id in waiting:
+            try:
+                self.seal(log_id)
+            except (SignerError, Problem) as error:
+                self.last_error = f"{log_id}: {error}"
+
+    def _run(self) -> None:
+        while not self._stopping.wait(INTERVAL_S):
+            try:
+                self.sign_all()
+            except SQLAlchemyError as error:  # a busy or full disk: the next round tries again
+                self.last_error = type(error).__name__
+
+    def _root(self, connection: Connection, log: logs.LogRow, last: CheckpointRow | None) -> bytes:
+        edge = split(log.edge)
+        if len(edge) != log.size.bit_count() or (last is None) != (log.sealed_size == 0):
+            raise SignerError("the log's row does not match its checkpoints")
+        if last is not None:
+            read = NodeReader(connection, log.log_id, log.size)
+            if range_hash(0, last.tree_size, read) != last.root_hash:
+                raise SignerError("the log is no continuation of its last checkpoint")
+        return fold(edge)
+
+    def _publish(self, log: logs.LogRow, root: bytes) -> CheckpointRow:
+        origin = self.origin(log.log_id)
+        text = f"{origin}\n{log.size}\n{base64.b64encode(root).decode()}\n"
+        row = checkpoints.new(log.log_id, log.size, root, self.sign_note(origin, text))
+        with self._store.write() as connection:
+            if not checkpoints.record(connection, row, after=log.sealed_size):
+                newer = checkpoints.latest(connection, log.log_id)
+                if newer is None or newer.tree_size < log.size:
+                    raise SignerError("the log went back while it was signed")
+                row = newer
+        with self._published:
+            self._published.notify_all()
+        return row
+
+    def _key_hash(self, origin: str) -> bytes:
+        return sha256(origin.encode() + b"\n" + ED25519 + self._public).digest()[:4]

@@ -1,0 +1,200 @@
+"""Appending to a log, under the lock of the log's row, in the caller's transaction.
+
+Rules:
+- An id that the log holds with the same content (equal JCS) is a replay and gets the first receipt;
+  with other content it is a conflict. Once an event was redacted (it has no seed any more) its id
+  replays without a comparison.
+- Of an atomic request all events are written or none.
+- Indexes are contiguous. `received_at` is one instant for the transaction: max(now, the log's last).
+- Leaf hashes, complete tiles, rows, terms and the log's row are one transaction.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import orjson
+from sqlalchemy import Connection, text, update
+
+from ..commitments import entry, leaf_hash
+from ..log import extend, split
+from . import micros, tiles
+from .logs import LogRow
+from .schema import logs
+from .terms import Terms, row_id
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A checked event that waits for its place in a log; times in microseconds since 1970."""
+
+    event_id: str
+    body: bytes
+    fields_hash: str
+    seed: str
+    signature: dict[str, str] | None
+    occurred_at: int | None
+    sent_at: int | None
+    ingested_by: str
+    channel_id: str | None
+    imported: bool
+    terms: Terms
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where an event is in its log. `replayed`: it was there before."""
+
+    index: int
+    received_at: int
+    leaf_hash: bytes
+    sealed: bool
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """The id belongs to another event of the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Not written because another event of its atomic request conflicts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One request's drafts for one log."""
+
+    drafts: Sequence[Draft]
+    atomic: bool = False
+
+
+Outcome = Placed | Conflict | Skipped
+_Known = tuple[bytes | None, Placed]  # an id's body (None once redacted) and its place
+
+
+def append(
+    connection: Connection, log: LogRow, groups: Sequence[Group], now: int
+) -> list[list[Outcome]]:
+    """Append the groups, in order, to a log whose row is locked; each draft's outcome."""
+    received_at = max(now, log.last_received_at)
+    known = _existing(connection, log, [draft.event_id for each in groups for draft in each.drafts])
+    received_text = micros.text(received_at)
+    fresh: list[tuple[Draft, bytes, bytes]] = []  # draft, entry, leaf hash
+    outcomes: list[list[Outcome]] = []
+    for group in groups:
+        conflicts = [_conflicts(draft, known) for draft in group.drafts]
+        if group.atomic and any(conflicts):
+            outcomes.append([Conflict() if each else Skipped() for each in conflicts])
+            continue
+        result: list[Outcome] = []
+        for draft, conflict in zip(group.drafts, conflicts, strict=True):
+            if conflict:
+                result.append(Conflict())
+            elif draft.event_id in known:
+                result.append(known[draft.event_id][1])
+            else:
+                data = _entry(log.log_id, draft, received_text)
+                leaf = leaf_hash(data)
+                index = log.size + len(fresh)
+                fresh.append((draft, data, leaf))
+                result.append(Placed(index, received_at, leaf, sealed=False, replayed=False))
+                known[draft.event_id] = (
+                    draft.body,
+                    Placed(index, received_at, leaf, sealed=False, replayed=True),
+                )
+        outcomes.append(result)
+    if fresh:
+        _write(connection, log, fresh, received_at)
+    return outcomes
+
+
+def _conflicts(draft: Draft, known: Mapping[str, _Known]) -> bool:
+    body = known[draft.event_id][0] if draft.event_id in known else None
+    return body is not None and body != draft.body
+
+
+def _entry(log_id: str, draft: Draft, received_at: str) -> bytes:
+    return entry(
+        log_id=log_id,
+        event_id=draft.event_id,
+        received_at=received_at,
+        ingested_by=draft.ingested_by,
+        committed=draft.fields_hash,
+        channel_id=draft.channel_id,
+        imported=draft.imported,
+        signature=draft.signature,
+    )
+
+
+def _write(
+    connection: Connection,
+    log: LogRow,
+    fresh: Sequence[tuple[Draft, bytes, bytes]],
+    received_at: int,
+) -> None:
+    leaves = [leaf for _, _, leaf in fresh]
+    tiles.write_complete(connection, log.log_id, log.size, leaves)
+    _insert(connection, log, fresh, received_at)
+    edge = extend(split(log.edge), log.size, leaves)
+    grown = {
+        "size": log.size + len(fresh),
+        "edge": b"".join(edge),
+        "last_received_at": received_at,
+    }
+    connection.execute(update(logs).where(logs.c.log_id == log.log_id).values(grown))
+
+
+# The engine's part. SQLite: plain statements on the driver, which measured twice as fast as Core.
+
+_SQLITE_EXISTING = text(
+    "SELECT event_id, body, seed IS NULL, idx, received_at, leaf_hash FROM events "
+    "WHERE log_id = :log_id AND event_id IN (SELECT value FROM json_each(:ids))"
+)
+_SQLITE_EVENTS = (
+    "INSERT INTO events (log_id, idx, event_id, received_at, occurred_at, sent_at, body, seed,"
+    " entry, leaf_hash, ingested_by, channel_id, imported)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_SQLITE_TERMS = "INSERT INTO terms (rowid, exact, text) VALUES (?, ?, ?)"
+_SQLITE_NAMES = (
+    "INSERT INTO names (log_id, field, value, folded, token) VALUES (?, ?, ?, ?, ?)"
+    " ON CONFLICT DO NOTHING"
+)
+
+
+def _existing(connection: Connection, log: LogRow, ids: Sequence[str]) -> dict[str, _Known]:
+    values = {"log_id": log.log_id, "ids": orjson.dumps(ids).decode()}
+    return {
+        event_id: (
+            None if redacted else body,
+            Placed(index, received_at, leaf, sealed=index < log.sealed_size, replayed=True),
+        )
+        for event_id, body, redacted, index, received_at, leaf in connection.execute(
+            _SQLITE_EXISTING, values
+        )
+    }
+
+
+def _insert(
+    connection: Connection,
+    log: LogRow,
+    fresh: Sequence[tuple[Draft, bytes, bytes]],
+    received_at: int,
+) -> None:
+    rows = []
+    terms = []
+    names: dict[tuple[str, str, str], None] = {}
+    for index, (draft, data, leaf) in enumerate(fresh, log.size):
+        times = (received_at, draft.occurred_at, draft.sent_at)
+        origin = (draft.ingested_by, draft.channel_id, draft.imported)
+        rows.append(
+            (log.log_id, index, draft.event_id, *times, draft.body, draft.seed, data, leaf, *origin)
+        )
+        terms.append((row_id(log.log_no, index), draft.terms.exact, draft.terms.text))
+        names.update(dict.fromkeys(draft.terms.names))
+    connection.exec_driver_sql(_SQLITE_EVENTS, rows)
+    connection.exec_driver_sql(_SQLITE_TERMS, terms)
+    if names:
+        found = [(log.log_id, *name[:2], name[1].casefold(), name[2]) for name in names]
+        connection.exec_driver_sql(_SQLITE_NAMES, found)
