@@ -275,6 +275,24 @@ def test_a_time_range_is_complete_with_the_entries_beside_it(log, tools, tmp_pat
     expect(verify(log, log.export(tmp_path, 3, 7, **late)), (3, "time"))
 
 
+def test_a_time_range_may_be_open_at_either_end(log, tools, tmp_path) -> None:
+    """Only a bound that is given needs an entry beyond it."""
+    since = {"start": tools.received_at(3), "end": None, "before": log.neighbour(2), "after": None}
+    until = {"end": tools.received_at(7), "start": None, "after": log.neighbour(8), "before": None}
+    for first, last, options in ((3, 9, since), (3, 8, since), (0, 7, until)):
+        report = verify(log, log.export(tmp_path, first, last, **options), complete=True)
+        assert (report.findings, report.exit_code) == ((), VERIFIED)
+    expect(verify(log, log.export(tmp_path, 4, 9, **since)), (None, "range"))
+    expect(verify(log, log.export(tmp_path, 0, 6, **until)), (None, "range"))
+
+
+def test_an_export_without_a_checkpoint_could_not_be_verified(tools, tmp_path) -> None:
+    """A new log has none yet."""
+    log = tools.Log()
+    report = verify(log, log.export(tmp_path, checkpoint=None))
+    assert (report.exit_code, report.complete) == (COULD_NOT_VERIFY, False)
+
+
 def test_an_empty_time_range_is_complete_between_two_neighbours(log, tools, tmp_path) -> None:
     """Nothing happened between two entries that lie next to each other."""
     between = {"start": "2026-11-20T10:00:04.5Z", "end": "2026-11-20T10:00:04.9Z"}

@@ -108,6 +108,8 @@ class Audit:
         return manifest
 
     def _check_checkpoint(self, files: Files, manifest: Manifest) -> None:
+        if manifest.checkpoint is None:
+            raise UnverifiableError("the log had no checkpoint when it was exported")
         note = Note.parse(manifest.checkpoint)
         checkpoint = Checkpoint.parse(note.text)
         if (checkpoint.origin, checkpoint.log_id) != (manifest.origin, manifest.log_id):
@@ -250,7 +252,8 @@ class Audit:
         above = after.index if after else checkpoint.tree_size
         first = above if manifest.first_index is None else manifest.first_index
         last = below if manifest.last_index is None else manifest.last_index
-        if (below + 1, above - 1) != (first, last):
+        bounded_below, bounded_above = manifest.start is not None, manifest.end is not None
+        if (bounded_below and below + 1 != first) or (bounded_above and above - 1 != last):
             raise ProofError("the entries named beside the time range are not", kind="range")
         for neighbour in filter(None, (before, after)):
             self._verify_neighbour(neighbour, manifest)

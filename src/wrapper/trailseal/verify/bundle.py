@@ -109,7 +109,7 @@ class Manifest:
     count: int
     size: int  # bytes of the content file
     sha256: bytes
-    checkpoint: str
+    checkpoint: str | None  # None where the log had none yet
     left: list[Node] | None  # boundary: what covers the leaves before the first line's
     right: list[Node] | None  # and behind the last line's
     start: str | None
@@ -155,7 +155,7 @@ class Manifest:
             count=member(raw, "count", int),
             size=member(raw, "bytes", int),
             sha256=sha256_hex(raw.get("sha256"), "'sha256'"),
-            checkpoint=member(raw, "checkpoint", str),
+            checkpoint=optional(raw, "checkpoint", str),
             left=_nodes(boundary, "left"),
             right=_nodes(boundary, "right"),
             start=_instant(raw, "start"),
