@@ -36,7 +36,7 @@ from ..times import TimeRange, time_range
 from . import logs, micros
 from .logs import LogRow
 from .schema import events
-from .search import Compiler, Expression, Filters, every, fts5
+from .search import Compiler, Expression, Filters, every, fts5, terms_index
 from .terms import row_id
 
 MAX_COUNT = 10_000  # totals are exact up to here; counting further costs more than it tells
@@ -183,11 +183,11 @@ def _occurred() -> ColumnElement[int]:
 
 def _index(selection: Selection) -> ColumnElement[int]:
     # FTS5 streams in the order of its own row ids only
-    return events.c.idx if selection.match is None else literal_column("terms.rowid")
+    return events.c.idx if selection.match is None else terms_index.c.rowid
 
 
 def _statement(selection: Selection, columns: Select[Any]) -> Select[Any]:
-    """SQLite: the terms index leads (CROSS JOIN keeps the order of loops), events are looked up."""
+    """On SQLite the terms index leads, since no event row can be turned into a MATCH's row id."""
     log, statement = selection.log, columns
     if selection.match is None:
         statement = statement.select_from(events).where(
@@ -200,8 +200,8 @@ def _statement(selection: Selection, columns: Select[Any]) -> Select[Any]:
             first=base + selection.low,
             last=base + selection.high - 1,
         )
-        statement = statement.select_from(text("terms CROSS JOIN events")).where(
-            matching, events.c.idx == literal_column("terms.rowid") - base
+        statement = statement.select_from(terms_index, events).where(
+            matching, events.c.idx == terms_index.c.rowid - base
         )
     statement = statement.where(events.c.log_id == log.log_id)
     if selection.occurred.start is not None:

@@ -19,12 +19,14 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 from unicodedata import category
 
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, column, select, table
 
 from .. import query as q
 from ..problems import Problem
 from .schema import names
 from .terms import EXACT_FIELDS, NAME_FIELDS, exact_token
+
+terms_index = table("terms", column("rowid", BigInteger))  # on SQLite; its columns are MATCHed
 
 MAX_NAMES = 1000  # distinct names one partial match may stand for: each is a list to be merged
 
