@@ -166,7 +166,7 @@ def _walk(container: Json, path: bytes, depth: int, fields: list[tuple[bytes, by
         if is_list:
             at = b"%b%d" % (comma, name)
         else:
-            key, sorts = _key(name, path)
+            key, sorts = _key(name, comma)
             at = comma + key
             simple &= sorts
         kind = type(value)
@@ -200,20 +200,20 @@ def _number(value: Json, path: bytes) -> bytes:
     return b"%d" % value if type(value) is int else rfc8785.dumps(value)
 
 
-def _key(name: str, path: bytes) -> tuple[bytes, bool]:
+def _key(name: str, before: bytes) -> tuple[bytes, bool]:
+    """As `_known_key`; `before` is what precedes the name in JCS(path)."""
     try:
-        return _known_key(name)
+        key, sorts = _known_key(name)
     except TypeError:
-        raise _refuse("event_invalid", path, _UNICODE) from None
-    except ValueError:
-        raise _refuse("field_reserved", path, "names of members must not begin with __") from None
+        raise _refuse("event_invalid", before.rstrip(b","), _UNICODE) from None
+    if name.startswith("__"):
+        raise _refuse("field_reserved", before + key, "names of members must not begin with __")
+    return key, sorts
 
 
 @lru_cache(maxsize=KEY_CACHE)
 def _known_key(name: str) -> tuple[bytes, bool]:
     """A member's name in JCS, and whether it sorts by code points as it does by UTF-16 units."""
-    if name.startswith("__"):
-        raise ValueError
     return orjson.dumps(name), all(char < "\ud800" for char in name)
 
 

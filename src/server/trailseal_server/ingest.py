@@ -211,12 +211,10 @@ class Ingest:
                 else:
                     by_log.setdefault(log.log_id, (log, []))[1].append((number, drafts))
         now = self._clock()
-        for log_id in sorted(by_log):  # always in one order: two writers cannot block each other
-            log, parts = by_log[log_id]
+        for log_id, (log, parts) in by_log.items():
             groups = [Group([d for _, d in part], requests[n].atomic) for n, part in parts]
-            for (n, part), outcomes in zip(
-                parts, append(connection, log, groups, now), strict=True
-            ):
+            appended = append(connection, log, groups, now)
+            for (n, part), outcomes in zip(parts, appended, strict=True):
                 for (position, draft), outcome in zip(part, outcomes, strict=True):
                     results[n][position] = _result(log_id, position, draft, outcome)
         return [_answer(request, result) for request, result in zip(requests, results, strict=True)]

@@ -44,7 +44,7 @@ class Origin:
 def draft(
     sent: Event, validate: Callable[[Event], Sequence[FieldError]], origin: Origin, at: str
 ) -> Draft:
-    """The event as it will be stored; raises Problem, whose field errors begin with pointer `at`."""
+    """The event as it will be stored; raises Problem with pointers that begin with `at`."""
     if errors := validate(sent):
         raise _invalid(errors, sent, at)
     try:
@@ -55,16 +55,19 @@ def draft(
 
 def problem(code: str, pointer: str, detail: str, sent: Event) -> Problem:
     """A problem of one field of an event."""
-    found = sent.get("id")
-    event_id = found if isinstance(found, str) else None
+    event_id = _id_of(sent)
     return Problem(
         code, f"{pointer} {detail}", errors=[FieldError(code, pointer, detail, event_id)]
     )
 
 
-def _invalid(errors: Sequence[FieldError], sent: Event, at: str) -> Problem:
+def _id_of(sent: Event) -> str | None:
     found = sent.get("id")
-    event_id = found if isinstance(found, str) else None
+    return found if isinstance(found, str) else None
+
+
+def _invalid(errors: Sequence[FieldError], sent: Event, at: str) -> Problem:
+    event_id = _id_of(sent)
     placed = [FieldError(e.code, at + e.pointer, e.detail, e.event_id or event_id) for e in errors]
     codes = {each.code for each in placed}
     code = codes.pop() if len(codes) == 1 else "event_invalid"

@@ -58,7 +58,7 @@ def _read_key(path: Path) -> Ed25519PrivateKey:
 
 
 class Signer:
-    """Signs for all logs of a store. `prefix` is what origins begin with, as the database has it."""
+    """Signs for all logs of a store. `prefix` is what the database's origins begin with."""
 
     def __init__(self, store: Store, key: Ed25519PrivateKey, prefix: str) -> None:
         self._store = store

@@ -5,7 +5,7 @@ Rules:
   with other content it is a conflict. Once an event was redacted (it has no seed any more) its id
   replays without a comparison.
 - Of an atomic request all events are written or none.
-- Indexes are contiguous. `received_at` is one instant for the transaction: max(now, the log's last).
+- Indexes are contiguous. `received_at` is one instant for a transaction: max(now, the log's last).
 - Leaf hashes, complete tiles, rows, terms and the log's row are one transaction.
 """
 

@@ -32,7 +32,7 @@ class TilePathError(ValueError):
 
 
 def write_complete(connection: Connection, log_id: str, size: int, leaves: Sequence[bytes]) -> None:
-    """Write the tiles that `leaves`, appended at `size`, complete. Call it before writing their rows."""
+    """Write the tiles that `leaves`, appended at `size`, complete; call it before their rows."""
     start = size - size % WIDTH
     after = size + len(leaves)
     if after - start < WIDTH:

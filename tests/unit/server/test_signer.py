@@ -1,0 +1,188 @@
+"""Checkpoints: signed as C2SP says, stored first, never going back."""
+
+import base64
+import json
+import stat
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from sqlalchemy import update
+from trailseal_server.auth import Caller
+from trailseal_server.ingest import Ingest
+from trailseal_server.problems import Problem
+from trailseal_server.signer import Signer, SignerError, load_key
+from trailseal_server.store import Store, checkpoints, keys, logs, tiles
+from trailseal_server.store.schema import logs as logs_table
+
+VECTORS = Path(__file__).parents[4] / "shared/vectors/trailseal/tree.json"
+CALLER = Caller("key_1", None, "main", frozenset())
+WAIT_S = 20.0
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """An empty database."""
+    store = Store.open(f"sqlite:///{tmp_path}/t.db")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def ingest(store: Store) -> Iterator[Ingest]:
+    """A started write side."""
+    ingest = Ingest(store, lambda event: ())
+    ingest.start()
+    yield ingest
+    assert ingest.stop(WAIT_S)
+
+
+@pytest.fixture
+def signer(store: Store, tmp_path: Path) -> Signer:
+    """A signer that does not run in the background."""
+    return Signer.open(store, tmp_path / "signing.key", "log.example")
+
+
+def grow(ingest: Ingest, first: int, count: int) -> None:
+    """Append events with ids from `first` on."""
+    sent: list[dict[str, Any]] = [{"id": f"e{first + n}", "action": "a"} for n in range(count)]
+    ingest.submit(CALLER, sent).result(WAIT_S)
+
+
+@pytest.mark.skipif(not VECTORS.exists(), reason="the shared vectors are not beside the project")
+def test_a_checkpoint_is_the_note_of_the_vectors(store: Store) -> None:
+    """Key, key id and note are byte for byte those of an independent program."""
+    vectors = json.loads(VECTORS.read_text())
+    key = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+    origin, rest = vectors["checkpoint"].split("\n", 1)
+    signer = Signer(store, key, origin.rsplit("/", 1)[0])
+    text = f"{origin}\n" + rest.split("\n\n")[0] + "\n"
+    assert signer.sign_note(origin, text) == vectors["checkpoint"]
+    assert signer.verification_keys("org_789") == [vectors["verifier_key"]]
+
+
+def test_seal_signs_what_is_committed(store: Store, ingest: Ingest, signer: Signer) -> None:
+    """The note verifies, is stored, and a second seal of the same size is the same checkpoint."""
+    grow(ingest, 0, 300)
+    row = signer.seal("main")
+    assert row.tree_size == 300
+    text, _, signature = row.note.partition("\n\n")
+    assert text.split("\n") == ["log.example/main", "300", base64.b64encode(row.root_hash).decode()]
+    public = base64.b64decode(signer.verification_keys("main")[0].rsplit("+", 1)[1])[1:]
+    raw = base64.b64decode(signature.split(" ")[2])
+    Ed25519PublicKey.from_public_bytes(public).verify(raw[4:], (text + "\n").encode())
+    assert signer.seal("main") == row
+    with store.read() as connection:
+        assert checkpoints.latest(connection, "main") == row
+
+
+def test_checkpoints_never_go_back(store: Store, ingest: Ingest, signer: Signer) -> None:
+    """Of racing signers one wins each size, and sizes only grow."""
+    sizes: list[int] = []
+    for step in range(10):
+        grow(ingest, step * 10, 10)
+        racing = [
+            threading.Thread(target=lambda: sizes.append(signer.seal("main").tree_size))
+            for _ in range(4)
+        ]
+        for thread in racing:
+            thread.start()
+        for thread in racing:
+            thread.join(WAIT_S)
+    assert sizes == sorted(sizes)
+    assert len(sizes) == 40
+    with store.write() as connection:
+        smaller = checkpoints.new("main", 50, b"\0" * 32, "note")
+        assert not checkpoints.record(connection, smaller, after=100)
+
+
+def test_a_database_that_is_no_continuation_is_not_signed(
+    store: Store, ingest: Ingest, signer: Signer
+) -> None:
+    """A log's row that was put back gives an error, never a smaller or forked checkpoint."""
+    grow(ingest, 0, 5)
+    signer.seal("main")
+    grow(ingest, 5, 3)
+    with store.write() as connection:
+        connection.execute(update(logs_table).values(edge=b"\1" * 32))
+        connection.exec_driver_sql("UPDATE events SET leaf_hash = zeroblob(32) WHERE idx = 2")
+    with pytest.raises(SignerError):
+        signer.seal("main")
+
+
+def test_an_empty_or_missing_log_has_no_checkpoint(store: Store, signer: Signer) -> None:
+    """Each has its own error."""
+    with store.write() as connection:
+        logs.create(connection, "empty")
+    for log_id, code in (("empty", "checkpoint_not_found"), ("none", "log_not_found")):
+        with pytest.raises(Problem) as caught:
+            signer.seal(log_id)
+        assert caught.value.code == code
+
+
+def test_the_background_signer_covers_what_others_wait_for(ingest: Ingest, signer: Signer) -> None:
+    """`wait` ends with a checkpoint that covers the index, or at its deadline with none."""
+    grow(ingest, 0, 3)
+    assert signer.wait("main", 2, 0.0) is None
+    signer.start()
+    row = signer.wait("main", 2, WAIT_S)
+    signer.stop(WAIT_S)
+    assert row is not None
+    assert row.tree_size == 3
+
+
+def test_the_key_file_is_private_and_kept(tmp_path: Path) -> None:
+    """Mode 0600, made once, refused when it holds something else."""
+    path = tmp_path / "key"
+    first = load_key(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert load_key(path).private_bytes_raw() == first.private_bytes_raw()
+    path.write_text("no key")
+    with pytest.raises(SignerError):
+        load_key(path)
+
+
+def test_the_origin_prefix_is_chosen_once(store: Store, signer: Signer, tmp_path: Path) -> None:
+    """A later start with another prefix keeps the first."""
+    again = Signer.open(store, tmp_path / "signing.key", "other.example")
+    assert again.origin("x") == "log.example/x"
+
+
+def test_tiles_are_served_by_their_c2sp_paths(store: Store, ingest: Ingest) -> None:
+    """Full and partial tiles and entry bundles; anything else is refused."""
+    grow(ingest, 0, 600)
+    with store.read() as connection:
+        leaves = tiles.by_path(connection, "main", 600, "tile/0/001")
+        assert len(leaves) == 256 * 32
+        assert len(tiles.by_path(connection, "main", 600, "tile/0/002.p/88")) == 88 * 32
+        assert len(tiles.by_path(connection, "main", 600, "tile/1/000.p/2")) == 2 * 32
+        bundle = tiles.by_path(connection, "main", 600, "tile/entries/002.p/1")
+        assert int.from_bytes(bundle[:2], "big") == len(bundle) - 2
+        for path in (
+            "tile/0/002",
+            "tile/0/2",
+            "tile/9/000",
+            "tile/0/x000/001",
+            "../x",
+            "tile/0/000.p/256",
+        ):
+            with pytest.raises(tiles.TilePathError):
+                tiles.by_path(connection, "main", 600, path)
+
+
+def test_an_api_key_is_found_by_itself_only(store: Store) -> None:
+    """A mistyped key is refused without I/O, another secret is not found, a revoked one is marked."""
+    with store.write() as connection:
+        row, key = keys.create(connection, name="first", scopes=["events:write"])
+    assert keys.key_id_of(key) == row.key_id
+    assert keys.key_id_of(key[:-1] + ("0" if key[-1] != "0" else "1")) is None
+    with store.write() as connection:
+        assert keys.find(connection, key) == row
+        assert keys.revoke(connection, row.key_id)
+        found = keys.find(connection, key)
+        assert found is not None
+        assert found.revoked_at is not None
+        assert key not in repr(found)

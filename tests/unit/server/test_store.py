@@ -1,0 +1,138 @@
+"""The store: its migrations, its transactions, and the answers about trees."""
+
+from collections.abc import Iterator
+from hashlib import sha256
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import select
+from trailseal_server.auth import Caller
+from trailseal_server.ingest import Ingest
+from trailseal_server.log import node_hash
+from trailseal_server.problems import Problem
+from trailseal_server.store import Store, logs, micros, terms
+from trailseal_server.store.schema import events, meta, metadata
+from trailseal_server.trees import Trees
+
+SIZE = 600  # two complete tiles and a part of one
+WAIT_S = 20.0
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """A log `main` of SIZE events."""
+    store = Store.open(f"sqlite:///{tmp_path_factory.mktemp('store')}/t.db")
+    ingest = Ingest(store, lambda event: ())
+    ingest.start()
+    sent = [{"id": f"e{n}", "action": "a", "actor": {"id": f"u{n % 7}"}} for n in range(SIZE)]
+    ingest.submit(Caller("k", None, "main", frozenset()), sent).result(WAIT_S)
+    assert ingest.stop(WAIT_S)
+    yield store
+    store.close()
+
+
+def test_the_migrations_make_the_schema(filled: Store) -> None:
+    """What schema.py says is what the database has."""
+    with filled.read() as connection:
+        context = MigrationContext.configure(connection)
+        found = compare_metadata(context, metadata)
+    ours = [each for each in found if not str(getattr(each[1], "name", "")).startswith("terms")]
+    assert ours == []
+
+
+def test_a_failed_write_leaves_nothing(filled: Store) -> None:
+    """A block that raises is undone."""
+    with pytest.raises(ZeroDivisionError), filled.write() as connection:
+        connection.execute(meta.insert().values(name="x", value="y"))
+        raise ZeroDivisionError
+    with filled.read() as connection:
+        assert connection.execute(select(meta.c.value).where(meta.c.name == "x")).all() == []
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "mysql+pymysql://h/d"])
+def test_a_database_that_cannot_keep_promises_is_refused(url: str) -> None:
+    """In memory nothing is durable; other engines have no append yet."""
+    with pytest.raises(ValueError, match="database"):
+        Store.open(url)
+
+
+def test_an_event_is_found_by_its_exact_terms_in_its_log_only(filled: Store) -> None:
+    """A MATCH confined to the rows of the log, newest first."""
+    with filled.read() as connection:
+        log = logs.find(connection, "main")
+        assert log is not None
+        query = (
+            "SELECT rowid FROM terms WHERE terms MATCH ? AND rowid BETWEEN ? AND ? ORDER BY 1 DESC"
+        )
+        match = f"exact : {terms.exact_token('actor_id', 'u3')}"
+        rows = terms.row_range(log.log_no, 100)
+        found = connection.exec_driver_sql(query, (match, *rows)).scalars().all()
+    expected = [n for n in range(100) if n % 7 == 3]
+    assert [row - rows[0] for row in found] == expected[::-1]
+
+
+def root(leaves: list[bytes]) -> bytes:
+    """RFC 6962, 2.1, for at least one leaf."""
+    if len(leaves) == 1:
+        return leaves[0]
+    k = 1 << ((len(leaves) - 1).bit_length() - 1)
+    return sha256(b"\x01" + root(leaves[:k]) + root(leaves[k:])).digest()
+
+
+def leaves_of(store: Store) -> list[bytes]:
+    """All leaf hashes of `main`."""
+    with store.read() as connection:
+        query = select(events.c.leaf_hash).where(events.c.log_id == "main").order_by(events.c.idx)
+        return list(connection.execute(query).scalars())
+
+
+@given(st.data())
+def test_inclusion_proofs_from_tiles_lead_to_the_root(filled: Store, data: st.DataObject) -> None:
+    """Proofs for any size lead from the leaf to the root of the definition (RFC 9162, 2.1.3.2)."""
+    size = data.draw(st.integers(1, SIZE))
+    index = data.draw(st.integers(0, size - 1))
+    leaves = leaves_of(filled)[:size]
+    top, low, high = leaves[index], index, size - 1
+    for each in Trees(filled).inclusion_proof("main", index, size):
+        if low & 1 or low == high:
+            top = node_hash(each, top)
+            while not low & 1 and low:
+                low, high = low >> 1, high >> 1
+        else:
+            top = node_hash(top, each)
+        low, high = low >> 1, high >> 1
+    assert high == 0
+    assert top == root(leaves)
+
+
+def test_what_was_not_reached_or_signed_is_refused(filled: Store) -> None:
+    """Sizes beyond the log, logs that are not there, checkpoints that were not signed."""
+    trees = Trees(filled)
+    asked = [
+        (lambda: trees.inclusion_proof("main", 0, SIZE + 1), "request_invalid"),
+        (lambda: trees.inclusion_proof("main", 5, 5), "request_invalid"),
+        (lambda: trees.consistency_proof("main", 6, 5), "request_invalid"),
+        (lambda: trees.consistency_proof("none", 1, 1), "log_not_found"),
+        (lambda: trees.checkpoint("main"), "checkpoint_not_found"),
+        (lambda: trees.tile("main", "tile/0/000"), "request_invalid"),
+    ]
+    for ask, code in asked:
+        with pytest.raises(Problem) as caught:
+            ask()
+        assert caught.value.code == code
+
+
+@given(st.integers(-(10**15), 10**17))
+def test_times_come_back_as_they_were_written(moment: int) -> None:
+    """`parse` undoes `text`."""
+    assert micros.parse(micros.text(moment)) == moment
+
+
+@pytest.mark.parametrize("bad", ["", "2026-01-01", "2026-01-01T00:00:00", "now", "x"])
+def test_a_time_without_an_offset_is_refused(bad: str) -> None:
+    """It would be another instant elsewhere."""
+    with pytest.raises(ValueError):  # noqa: PT011  # from two parsers, in their own words
+        micros.parse(bad)
