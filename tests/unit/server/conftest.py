@@ -1,8 +1,7 @@
 """A log in a real database, filled event by event, and a signer with a real key."""
 
-from base64 import b64decode, b64encode
+from base64 import b64decode
 from collections.abc import Callable, Iterable, Iterator
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,8 @@ from sqlalchemy import insert, text, update
 from trailseal_server import commitments
 from trailseal_server import log as tree
 from trailseal_server.auth import Caller
-from trailseal_server.store import Store, checkpoints, logs, micros, terms, tiles
+from trailseal_server.signer import Signer
+from trailseal_server.store import Store, logs, micros, terms, tiles
 from trailseal_server.store.pages import Reader
 from trailseal_server.store.schema import events as events_table
 from trailseal_server.store.schema import logs as logs_table
@@ -30,6 +30,7 @@ class Trail:
         self.store = store
         self.reader = Reader(store)
         self._key = Ed25519PrivateKey.generate()
+        self.signer = Signer(store, self._key, PREFIX)
 
     def caller(self, tenant_id: str | None = None) -> Caller:
         return Caller("key_test", tenant_id, None, frozenset())
@@ -103,35 +104,12 @@ class Trail:
             ]
             connection.execute(insert(names_table).prefix_with("OR IGNORE"), values)
 
-    def origin(self, log_id: str) -> str:
-        return f"{PREFIX}/{log_id}"
-
-    def sign_note(self, origin: str, body: str) -> str:
-        """C2SP signed-note with Ed25519."""
-        public = self._key.public_key().public_bytes_raw()
-        key_id = sha256(origin.encode() + b"\n\x01" + public).digest()[:4]
-        signature = b64encode(key_id + self._key.sign(body.encode())).decode()
-        return f"{body}\n\u2014 {origin} {signature}\n"
-
     def verify_note(self, note: str) -> str:
         """The note's text; raises InvalidSignature."""
         body, _, last = note.rpartition("\n\n")
         signature = last.rpartition(" ")[2].encode()
         self._key.public_key().verify(b64decode(signature)[4:], f"{body}\n".encode())
         return f"{body}\n"
-
-    def seal(self, log_id: str) -> None:
-        """Sign a checkpoint of the log as it is now."""
-        with self.store.write() as connection:
-            log = logs.find(connection, log_id, lock=True)
-            assert log is not None
-            if log.size == log.sealed_size:
-                return
-            root = tree.fold(tree.split(log.edge))
-            origin = self.origin(log_id)
-            note = self.sign_note(origin, f"{origin}\n{log.size}\n{b64encode(root).decode()}\n")
-            row = checkpoints.new(log_id, log.size, root, note)
-            assert checkpoints.record(connection, row, after=log.sealed_size)
 
 
 def terms_of(row: dict[str, Any]) -> terms.Terms:

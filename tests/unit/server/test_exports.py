@@ -29,7 +29,7 @@ def exports(trail: Any, tmp_path: Path) -> Iterator[Exports]:
     trail.log("main", tenant_id="acme")
     actions = ["a.one", "a.two", "b.one"]
     trail.append("main", [{"action": actions[i % 3], "message": "x" * 50} for i in range(COUNT)])
-    exports = Exports(trail.reader, trail, tmp_path / "exports")
+    exports = Exports(trail.reader, trail.signer, tmp_path / "exports")
     (tmp_path / "exports").mkdir()
     yield exports
     exports.stop()
@@ -45,7 +45,7 @@ def run(trail: Any, exports: Exports, request: dict[str, Any]) -> tuple[bytes, d
     data = exports.content(trail.caller("acme"), export_id).path.read_bytes()
     papers = exports.manifest(trail.caller("acme"), export_id)
     digest = hashlib.sha256(papers["manifest"].encode()).hexdigest()
-    origin = trail.origin("main")
+    origin = trail.signer.origin("main")
     assert trail.verify_note(papers["note"]) == f"trailseal/manifest/v1\n{origin}\n{digest}\n"
     manifest = orjson.loads(papers["manifest"])
     assert manifest["checkpoint"] == papers["checkpoint"]
@@ -165,7 +165,7 @@ def test_an_export_of_a_search_is_the_searchs_snapshot(trail: Any, exports: Expo
 def test_a_job_of_a_killed_worker_is_taken_up_by_another(
     trail: Any, exports: Exports, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The lease runs out, the next worker begins anew and finishes; the dead one changes nothing."""
+    """The lease runs out, the next worker begins anew; the dead one changes nothing."""
     caller = trail.caller("acme")
     export_id = exports.create(caller, "main", {})["operation_id"]
     monkeypatch.setattr(jobs, "LEASE", -1)
@@ -173,7 +173,7 @@ def test_a_job_of_a_killed_worker_is_taken_up_by_another(
     monkeypatch.undo()
     assert dead is not None
     assert dead.operation_id == export_id
-    other = Exports(trail.reader, trail, tmp_path / "exports")
+    other = Exports(trail.reader, trail.signer, tmp_path / "exports")
     assert other.worker.work()
     assert exports.get(caller, export_id)["events"] == COUNT
     assert not jobs.finish(trail.store, dead, "dead", "failed")
