@@ -1,0 +1,107 @@
+"""TrailSeal: audit logs that are never lost, findable and provable.
+
+    import trailseal
+
+    with trailseal.Client("http://127.0.0.1:8080", api_key="ts_…") as client:
+        client.log("invoice.deleted", actor="user_1", resource=("invoice", "inv_1"))
+
+Names load when they are first used (PEP 562): importing the package costs next to nothing.
+Errors are in `trailseal.errors`, offline checks in `trailseal.verify`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trailseal import errors, verify
+    from trailseal._events import Actor, Resource
+    from trailseal._models import (
+        BatchItem,
+        BatchResult,
+        Caller,
+        Checkpoint,
+        ConsistencyProof,
+        Download,
+        Event,
+        Export,
+        InclusionProof,
+        Operation,
+        Page,
+        Receipt,
+        UnreadFailuresWarning,
+        VerificationKey,
+    )
+    from trailseal._pages import AsyncPager, AsyncSearch, Pager, Search
+    from trailseal.async_client import AsyncClient
+    from trailseal.client import Client
+    from trailseal.errors import TrailSealError
+
+_HOMES = {
+    "_events": ["Actor", "Resource"],
+    "_models": [
+        "BatchItem",
+        "BatchResult",
+        "Caller",
+        "Checkpoint",
+        "ConsistencyProof",
+        "Download",
+        "Event",
+        "Export",
+        "InclusionProof",
+        "Operation",
+        "Page",
+        "Receipt",
+        "UnreadFailuresWarning",
+        "VerificationKey",
+    ],
+    "_pages": ["AsyncPager", "AsyncSearch", "Pager", "Search"],
+    "async_client": ["AsyncClient"],
+    "client": ["Client"],
+    "errors": ["TrailSealError"],
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+_MODULES = frozenset({"errors", "verify"})
+
+__all__ = [
+    "Actor",
+    "AsyncClient",
+    "AsyncPager",
+    "AsyncSearch",
+    "BatchItem",
+    "BatchResult",
+    "Caller",
+    "Checkpoint",
+    "Client",
+    "ConsistencyProof",
+    "Download",
+    "Event",
+    "Export",
+    "InclusionProof",
+    "Operation",
+    "Page",
+    "Pager",
+    "Receipt",
+    "Resource",
+    "Search",
+    "TrailSealError",
+    "UnreadFailuresWarning",
+    "VerificationKey",
+    "errors",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

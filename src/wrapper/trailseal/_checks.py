@@ -1,0 +1,50 @@
+"""`verify`: which check a value calls for, with `trailseal.verify.Verifier`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from trailseal._models import Checkpoint, Download, Event, Page, Receipt, VerificationKey
+from trailseal.errors import ConfigurationError
+from trailseal.verify import Verifier
+
+Subject = Event | Page | Receipt | Checkpoint | Download | str | os.PathLike[str]
+
+
+def verifier(trusted: Iterable[str], published: Iterable[VerificationKey] = ()) -> Verifier:
+    """Make a verifier from trusted verifier keys, or else from what the server publishes."""
+    given, known = list(trusted), list(published)
+    keys = given or [key.verifier_key for key in known if key.verifier_key]
+    signing = {key.key_id: key.public_key for key in known if not key.verifier_key}
+    return Verifier(keys, signing_keys=signing)
+
+
+def log_of(subject: Subject) -> str | None:
+    """The log that a value is about, as far as it says so."""
+    if isinstance(subject, Event | Receipt):
+        return subject.log_id
+    if isinstance(subject, Page):
+        return subject.items[0].log_id if subject.items else None
+    if isinstance(subject, Checkpoint):
+        return subject.origin.rpartition("/")[2]
+    return subject.export.log_id if isinstance(subject, Download) else None
+
+
+def check(verifier: Verifier, subject: Subject) -> None:
+    """Check a value; returns nothing, or raises an `IntegrityError`."""
+    if isinstance(subject, Event):
+        verifier.verify_record(subject.raw)
+    elif isinstance(subject, Receipt):
+        verifier.verify_receipt(subject.raw)
+    elif isinstance(subject, Checkpoint):
+        verifier.verify_checkpoint(subject.signed_note)
+    elif isinstance(subject, Page):
+        for event in subject.items:
+            verifier.verify_record(event.raw)
+    elif isinstance(subject, Download | str | os.PathLike):
+        path = subject.path if isinstance(subject, Download) else Path(subject)
+        verifier.verify_bundle(path).raise_for_findings()
+    else:
+        raise ConfigurationError(f"verify takes no {type(subject).__name__}.")

@@ -1,0 +1,259 @@
+"""Building an event and checking it before any I/O.
+
+1. The caller's objects are never changed: an event is a deep copy in plain JSON types.
+2. Missing `id` and `occurred_at` are filled in; nothing else is. What was given is sent as given.
+3. All faults of an event are reported together, each with a JSON Pointer (RFC 6901) and advice;
+   an unknown field is most often a typo, so the nearest known name is suggested.
+4. A fault never repeats a value. The server checks again: its word counts.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, TypedDict
+from uuid import UUID
+
+from trailseal._event_rules import Faults, check_event, report, suggestion, token
+from trailseal._ids import now, timestamp, uuid7
+from trailseal.errors import ConfigurationError, ErrorDetail, EventValidationError
+
+MAX_EVENT_BYTES = 1 << 20  # of the event as JSON
+MAX_DEPTH = 64  # nesting, the event itself included
+MAX_NUMBER = 2**53 - 1  # beyond, JSON numbers are not exact everywhere (RFC 8785): send a string
+FREE = frozenset({"before", "after", "data"})  # None is null there, not "left out"
+MAX_FAULTS = 100  # of one event: nobody reads more
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who did it: `id` is yours; `type` is `user service_account api_key agent system …`."""
+
+    id: str
+    type: str | None = None
+    name: str | None = None
+    email: str | None = None
+    attributes: Any = None
+    on_behalf_of: tuple[Actor, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """What it was done to: `id` is yours, `type` a kind such as `invoice`."""
+
+    id: str
+    type: str | None = None
+    name: str | None = None
+    attributes: Any = None
+    parent: Resource | None = None
+
+
+ActorLike = str | Actor | Mapping[str, Any]
+ResourceLike = str | tuple[str, str] | tuple[str, str, str] | Resource | Mapping[str, Any]
+
+
+class EventFields(TypedDict, total=False):
+    """The fields of an event besides its action, as `log` takes them.
+
+    `resource` is one resource, `resources` several (the first is the primary one), each an id,
+    `(type, id)`, `(type, id, name)`, a `Resource` or a mapping.
+    """
+
+    id: str | UUID
+    occurred_at: str | datetime
+    action_type: str
+    outcome: str
+    reason: Mapping[str, str]
+    tenant_id: str
+    actor: ActorLike
+    resource: ResourceLike
+    resources: Iterable[ResourceLike]
+    source: Mapping[str, str]
+    context: Mapping[str, str]
+    before: Any
+    after: Any
+    message: str
+    data: Any
+    schema: Mapping[str, str]
+    tags: Mapping[str, str]
+    severity: str
+    amends: Mapping[str, str]
+    subjects: Iterable[str]
+    checksum: str
+    seed: str
+    signature: Mapping[str, str]
+
+
+EventLike = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A valid event: its id, its plain form, and the very bytes that are sent."""
+
+    id: str
+    event: Mapping[str, Any]
+    content: bytes
+
+
+def prepare(event: EventLike, *, tenant: str | None = None, at: str = "") -> Prepared:
+    """Copy, complete, check and encode an event; `at` is the pointer of its place in a batch.
+
+    Raises `EventValidationError` with every fault found.
+    """
+    faults: Faults = []
+    if not isinstance(event, Mapping):
+        raise _invalid([ErrorDetail("field_type", at, "an event must be a mapping")])
+    plain = _complete(_plain(_spelled_out(event, at, faults), at, 1, faults), tenant)
+    if not faults:  # a value that is no JSON at all is reported once, not twice
+        check_event(plain, at, faults)
+    if not faults:
+        content = encode(plain)
+        if len(content) <= MAX_EVENT_BYTES:
+            return Prepared(plain["id"], plain, content)
+        text = f"the event has {len(content)} bytes as JSON, at most {MAX_EVENT_BYTES} are allowed"
+        faults.append(ErrorDetail("event_too_large", at, text))
+    event_id = plain.get("id")
+    raise _invalid(faults, event_id if isinstance(event_id, str) else None)
+
+
+def encode(value: object) -> bytes:
+    """Write compact UTF-8 JSON."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def check_names(given: Iterable[str], known: Iterable[str], what: str) -> None:
+    """Raise `ConfigurationError` for a keyword that is none of `known`."""
+    names = list(known)
+    for name in given:
+        if name not in names:
+            raise ConfigurationError(f"Unknown {what} {name!r}.{suggestion(name, names)}")
+
+
+def _invalid(faults: Faults, event_id: str | None = None) -> EventValidationError:
+    named = [ErrorDetail(f.code, f.pointer, f.detail, event_id) for f in faults[:MAX_FAULTS]]
+    return EventValidationError("The event is not valid.", errors=tuple(named), code=faults[0].code)
+
+
+# ------------------------------------------------------------------- building
+
+
+def _spelled_out(event: EventLike, at: str, faults: Faults) -> dict[str, Any]:
+    """Turn the short forms of actor, resources, id and time into the contract's."""
+    full = {name: value for name, value in event.items() if value is not None or name in FREE}
+    if "actor" in full:
+        full["actor"] = _actor(full["actor"])
+    if "resource" in full:
+        if "resources" in full:
+            faults.append(
+                ErrorDetail("event_invalid", f"{at}/resource", "give resource or resources")
+            )
+        full["resources"] = [full.pop("resource")]
+    if "resources" in full:
+        full["resources"] = [_resource(item) for item in _listed(full["resources"])]
+    if "subjects" in full:
+        full["subjects"] = _listed(full["subjects"])
+    if isinstance(full.get("id"), UUID):
+        full["id"] = str(full["id"])
+    if isinstance(moment := full.get("occurred_at"), datetime):
+        try:
+            full["occurred_at"] = timestamp(moment)
+        except ValueError as error:
+            full["occurred_at"] = ""
+            faults.append(ErrorDetail("event_invalid", f"{at}/occurred_at", str(error)))
+    return full
+
+
+def _complete(plain: dict[str, Any], tenant: str | None) -> dict[str, Any]:
+    plain.setdefault("id", uuid7())
+    plain.setdefault("occurred_at", now())
+    if tenant is not None:
+        plain.setdefault("tenant_id", tenant)
+    return plain
+
+
+def _actor(value: Any) -> Any:
+    if isinstance(value, str):
+        return {"id": value}
+    return _without_none(asdict(value)) if isinstance(value, Actor) else value
+
+
+def _resource(value: Any) -> Any:
+    if isinstance(value, str):
+        return {"id": value}
+    if isinstance(value, tuple) and len(value) in {2, 3}:
+        return dict(zip(("type", "id", "name"), value, strict=False))
+    return _without_none(asdict(value)) if isinstance(value, Resource) else value
+
+
+def _without_none(value: Any) -> Any:
+    """Drop what a dataclass left unset; below `attributes` null is a value and stays."""
+    if not isinstance(value, dict):
+        return [_without_none(item) for item in value] if isinstance(value, tuple) else value
+    kept = {k: v for k, v in value.items() if v is not None and v != ()}
+    return {k: v if k == "attributes" else _without_none(v) for k, v in kept.items()}
+
+
+def _listed(value: Any) -> Any:
+    """A list of a tuple, set or generator; text and mappings are none, and are reported as such."""
+    return (
+        value
+        if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable)
+        else list(value)
+    )
+
+
+def _plain(value: Any, at: str, depth: int, faults: Faults) -> Any:
+    """Copy JSON values deeply; report what is none."""
+    if isinstance(value, str):
+        if _lone(value):
+            report(faults, "event_invalid", at, "holds a lone surrogate")
+        return str(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if not math.isfinite(value) or abs(value) > MAX_NUMBER:
+            report(faults, "event_invalid", at, "must be within ±(2^53-1): send a string")
+    elif value is not None and not isinstance(value, bool):
+        return _copied(value, at, depth, faults)
+    return value
+
+
+def _copied(value: Any, at: str, depth: int, faults: Faults) -> Any:
+    """Copy a mapping, a list or a tuple; anything else is no JSON."""
+    if depth > MAX_DEPTH:
+        report(faults, "event_invalid", at, f"is nested deeper than {MAX_DEPTH} levels")
+    elif isinstance(value, Mapping):
+        return {
+            name: _plain(item, f"{at}/{token(name)}", depth + 1, faults)
+            for name, item in value.items()
+            if _name(name, at, faults)
+        }
+    elif isinstance(value, list | tuple):
+        return [_plain(item, f"{at}/{i}", depth + 1, faults) for i, item in enumerate(value)]
+    else:
+        kind = type(value).__name__
+        report(faults, "field_type", at, f"a {kind} is no JSON: write it as a string or a mapping")
+    return None
+
+
+def _name(name: object, at: str, faults: Faults) -> bool:
+    if not isinstance(name, str):
+        report(faults, "field_type", at, "names of members must be strings")
+    elif name.startswith("__"):
+        report(
+            faults,
+            "field_reserved",
+            f"{at}/{token(name)}",
+            "names that begin with __ are reserved",
+        )
+    elif _lone(name):
+        report(faults, "event_invalid", at, "a member's name holds a lone surrogate")
+    else:
+        return True
+    return False
+
+
+def _lone(text: str) -> bool:
+    return not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text)

@@ -1,0 +1,31 @@
+"""Ids and times as the contract writes them."""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import UTC, datetime
+from uuid import UUID
+
+
+def uuid7(now_ms: int | None = None, random: bytes | None = None) -> str:
+    """Make a UUID version 7 (RFC 9562, 5.7): 48 bits of Unix milliseconds, 74 random bits.
+
+    Ids made later sort later, by the millisecond, which keeps the server's index dense.
+    """
+    ms = time.time_ns() // 1_000_000 if now_ms is None else now_ms
+    noise = int.from_bytes(os.urandom(10) if random is None else random)
+    value = (ms & (1 << 48) - 1) << 80 | 7 << 76 | (noise >> 62 & 0xFFF) << 64
+    return str(UUID(int=value | 2 << 62 | noise & (1 << 62) - 1))
+
+
+def timestamp(moment: datetime) -> str:
+    """Write an aware datetime in UTC with six decimals and `Z` (RFC 3339); refuse a naive one."""
+    if moment.tzinfo is None or moment.utcoffset() is None:
+        raise ValueError("has no time zone: use datetime.now(timezone.utc)")
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ").zfill(27)
+
+
+def now() -> str:
+    """The present moment, as `timestamp` writes it."""
+    return timestamp(datetime.now(UTC))

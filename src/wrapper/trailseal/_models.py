@@ -1,0 +1,383 @@
+"""What calls return: typed views over the JSON that was received.
+
+1. A view keeps the decoded answer in `.raw` and changes nothing in it: hashes and proofs are
+   checked on what was received, never on a model written out again.
+2. Members are read when asked for. A required one that is missing or of a wrong type raises
+   `UnexpectedResponseError`, which names it; members of a newer server are in `.raw`.
+3. A repr shows ids and states, never what an event holds.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Self, TypeVar, overload
+
+from trailseal.errors import ApiError, PartialFailureError, UnexpectedResponseError, from_problem
+
+T = TypeVar("T")
+
+
+class View:
+    """A JSON object, read by name."""
+
+    __slots__ = ("raw",)
+    _shown: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, raw: Mapping[str, Any]) -> None:
+        self.raw = raw
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={self.raw.get(name)!r}" for name in self._shown)
+        return f"{type(self).__name__}({shown})"
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and isinstance(other, View) and self.raw == other.raw
+
+    __hash__ = None  # type: ignore[assignment]  # it holds a dict
+
+
+class _Member(Generic[T]):
+    """A descriptor: one member of the JSON object below a view."""
+
+    def __init__(self, convert: Callable[[Any], T], name: str | None = None) -> None:
+        self._convert = convert
+        self._name = name or ""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = self._name or name
+
+    @overload
+    def __get__(self, view: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, view: View, owner: type) -> T: ...
+    def __get__(self, view: View | None, owner: type) -> T | Self:
+        if view is None:
+            return self
+        try:
+            return self._convert(view.raw.get(self._name))
+        except (TypeError, ValueError):
+            text = f"The answer's {owner.__name__}.{self._name} is missing or of a wrong type."
+            raise UnexpectedResponseError(text) from None
+
+
+def _exactly(kind: type[T]) -> Callable[[Any], T]:
+    def convert(value: Any) -> T:
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise TypeError
+        return value
+
+    return convert
+
+
+def _required(kind: type[T], name: str | None = None) -> _Member[T]:
+    return _Member(_exactly(kind), name)
+
+
+def _optional(kind: type[T], name: str | None = None) -> _Member[T | None]:
+    return _maybe(_exactly(kind), name)
+
+
+def _maybe(convert: Callable[[Any], T], name: str | None = None) -> _Member[T | None]:
+    return _Member(lambda value: None if value is None else convert(value), name)
+
+
+def _time() -> _Member[datetime | None]:
+    return _maybe(lambda value: datetime.fromisoformat(_exactly(str)(value)))
+
+
+def _object(kind: Callable[[Mapping[str, Any]], T]) -> Callable[[Any], T]:
+    return lambda value: kind(_exactly(dict)(value))
+
+
+def _list(item: Callable[[Any], T]) -> _Member[tuple[T, ...]]:
+    return _Member(lambda value: tuple(item(one) for one in _exactly(list)(value or [])))
+
+
+class ActorRecord(View):
+    """Who did it; members are None where they were not sent, or were redacted."""
+
+    _shown = ("id", "type")
+    id = _optional(str)
+    type = _optional(str)
+    name = _optional(str)
+    email = _optional(str)
+
+
+class ResourceRecord(View):
+    """What it was done to; members are None where they were not sent, or were redacted."""
+
+    _shown = ("id", "type")
+    id = _optional(str)
+    type = _optional(str)
+    name = _optional(str)
+
+
+class Event(View):
+    """A stored event (`EventRecord` in the contract).
+
+    `index` is its place in the log, from 0, without gaps; `received_at` is the server's clock,
+    by which order and retention go; `occurred_at` the client's. `entry` and `proof` are there
+    with `include_proof=True`.
+    """
+
+    _shown = ("id", "log_id", "index", "action", "state")
+    id = _required(str)
+    log_id = _required(str)
+    index = _required(int)
+    state = _required(str)
+    leaf_hash = _required(str)
+    received_at = _time()
+    occurred_at = _time()
+    action = _required(str)
+    action_type = _optional(str)
+    outcome = _optional(str)
+    severity = _optional(str)
+    tenant_id = _optional(str)
+    message = _optional(str)
+    actor = _maybe(_object(ActorRecord))
+    resources = _list(_object(ResourceRecord))
+    context = _optional(dict)
+    source = _optional(dict)
+    tags = _optional(dict)
+    before = _Member[Any](lambda value: value)
+    after = _Member[Any](lambda value: value)
+    data = _Member[Any](lambda value: value)
+    ingested_by = _optional(str)
+    entry = _optional(str)
+    proof = _optional(dict)
+
+
+class Receipt(View):
+    """What the server answers for a logged event.
+
+    `state` is `pending` until a signed checkpoint covers `index`, then `sealed`; `replayed` says
+    that the same event had been stored before. Of a disabled client, `state` is `disabled` and
+    `index` is -1: nothing was sent.
+    """
+
+    _shown = ("event_id", "log_id", "index", "state", "replayed")
+    event_id = _required(str)
+    log_id = _required(str)
+    index = _required(int)
+    state = _required(str)
+    leaf_hash = _required(str)
+    replayed = _required(bool)
+    received_at = _time()
+    proof = _optional(dict)
+
+    @classmethod
+    def disabled(cls, event_id: str) -> Receipt:
+        """Make the receipt of a client that is switched off."""
+        raw = {"event_id": event_id, "log_id": "", "index": -1, "leaf_hash": "", "replayed": False}
+        return cls({**raw, "state": "disabled"})
+
+
+class Checkpoint(View):
+    """A signed statement of a log's size and root; verify `signed_note`, the rest is a comfort."""
+
+    _shown = ("origin", "tree_size", "root_hash")
+    origin = _required(str)
+    tree_size = _required(int)
+    root_hash = _required(str)
+    signed_note = _required(str)
+    published_at = _time()
+
+
+class InclusionProof(View):
+    """Hashes (hex, leaf to root) that lead from an event's leaf to a checkpoint (RFC 6962)."""
+
+    _shown = ("log_id", "index", "tree_size")
+    log_id = _required(str)
+    event_id = _required(str)
+    index = _required(int)
+    leaf_hash = _required(str)
+    entry = _required(str)
+    tree_size = _required(int)
+    hashes = _list(_exactly(str))
+    signed_note = _required(str)
+
+
+class ConsistencyProof(View):
+    """Hashes (hex) that show that the log of size `second` continues that of size `first`."""
+
+    _shown = ("log_id", "first", "second")
+    log_id = _required(str)
+    first = _required(int)
+    second = _required(int)
+    hashes = _list(_exactly(str))
+    signed_note = _required(str)
+
+
+class VerificationKey(View):
+    """A public key; `verifier_key` is there for keys that sign checkpoints (C2SP signed notes)."""
+
+    _shown = ("key_id", "kind")
+    key_id = _required(str)
+    kind = _required(str)
+    public_key = _required(str)
+    verifier_key = _optional(str)
+
+
+class Caller(View):
+    """Whose key this is and what it may do."""
+
+    _shown = ("key_id", "name", "tenant_id")
+    key_id = _required(str)
+    name = _required(str)
+    tenant_id = _optional(str)
+    default_log_id = _optional(str)
+    scopes = _list(_exactly(str))
+    expires_at = _time()
+
+
+class Page(View):
+    """One page of events; `next_cursor` is None on the last one.
+
+    An ascending list ends with a `tail_cursor`: `query(wait=…).resume_from(tail_cursor)` waits
+    for later events.
+    """
+
+    _shown = ("next_cursor", "has_more")
+    items = _list(_object(Event))
+    next_cursor = _optional(str)
+    tail_cursor = _optional(str)
+    total = _optional(int)
+    total_exact = _optional(bool)
+
+
+class Progress(View):
+    """How far an operation is: events dealt with, and in all (None while unknown)."""
+
+    _shown = ("done", "total")
+    done = _required(int)
+    total = _optional(int)
+
+
+class Export(View):
+    """A file of events that the server makes; `events`, `bytes`, `sha256` once it is whole."""
+
+    _shown = ("export_id", "state", "format", "events", "bytes")
+    id = _required(str, "export_id")
+    log_id = _required(str)
+    state = _required(str)
+    format = _required(str)
+    compression = _required(str)
+    progress = _maybe(_object(Progress))
+    events = _optional(int)
+    bytes = _optional(int)
+    sha256 = _optional(str)
+    expires_at = _time()
+
+
+class Operation(View):
+    """A job that goes on at the server: `pending running succeeded failed cancelled expired`."""
+
+    _shown = ("operation_id", "kind", "state")
+    id = _required(str, "operation_id")
+    kind = _required(str)
+    state = _required(str)
+    progress = _maybe(_object(Progress))
+    expires_at = _time()
+    export = _maybe(_object(Export))
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended, in whatever way."""
+        return self.state not in {"pending", "running"}
+
+
+class BatchItem(View):
+    """What became of one event: `status` is `created`, `duplicate` or `failed`.
+
+    `position` counts from 0 over all events that were given to the call.
+    """
+
+    _shown = ("position", "id", "status")
+    position = _required(int)
+    id = _optional(str)
+    status = _required(str)
+    receipt = _maybe(_object(Receipt))
+
+    @property
+    def error(self) -> ApiError | None:
+        """Why it failed, as the exception that a single call would have raised."""
+        problem = self.raw.get("error")
+        return from_problem(problem) if isinstance(problem, dict) else None
+
+
+class UnreadFailuresWarning(UserWarning):
+    """A batch had failed events, and nobody looked at them."""
+
+
+class BatchResult:
+    """The results of `log_bulk`, one for each event, in the order given.
+
+    A result with failures warns (`UnreadFailuresWarning`) when it is thrown away unread.
+    """
+
+    def __init__(self, items: Iterable[BatchItem] = ()) -> None:
+        self._items = tuple(items)
+        self._failed = tuple(item for item in self._items if item.status == "failed")
+        self._read = not self._failed
+
+    def __repr__(self) -> str:
+        counts = f"created={len(self.created)}, duplicates={len(self.duplicates)}"
+        return f"BatchResult({counts}, failed={len(self._failed)})"
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __iter__(self) -> Iterator[BatchItem]:
+        self._read = True
+        return iter(self._items)
+
+    @property
+    def created(self) -> tuple[BatchItem, ...]:
+        """The events that were stored now."""
+        return tuple(item for item in self._items if item.status == "created")
+
+    @property
+    def duplicates(self) -> tuple[BatchItem, ...]:
+        """The events that had been stored before, with the same content."""
+        return tuple(item for item in self._items if item.status == "duplicate")
+
+    @property
+    def failed(self) -> tuple[BatchItem, ...]:
+        """The events that were not stored; each item's `error` says why."""
+        self._read = True
+        return self._failed
+
+    @property
+    def receipts(self) -> tuple[Receipt | None, ...]:
+        """One receipt for each event, in the order given; None for a failed one."""
+        return tuple(item.receipt for item in self._items)
+
+    def raise_for_failures(self) -> None:
+        """Raise `PartialFailureError` if an event was not stored."""
+        self._read = True
+        if self._failed:
+            text = f"{len(self._failed)} of {len(self._items)} events were not logged."
+            details = tuple(
+                detail for item in self._failed if item.error for detail in item.error.errors
+            )
+            raise PartialFailureError(text, result=self, errors=details)
+
+    def __del__(self) -> None:
+        if not getattr(self, "_read", True):
+            text = f"{len(self._failed)} events were not logged and .failed was never read"
+            warnings.warn(text, UnreadFailuresWarning, stacklevel=2, source=self)
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """A finished download; `manifest`, `note` and `checkpoint` lie beside a `jsonl` one."""
+
+    path: Path
+    export: Export
+    bytes: int
+    sha256: str
+    sidecars: tuple[Path, ...] = ()

@@ -1,0 +1,186 @@
+"""Lists that come in pages: by item, by page, and on from a token.
+
+1. The server fixes the tree size at the first page, so pages repeat nothing and miss nothing
+   while others write.
+2. An empty page with a cursor is not the end; only a missing `next_cursor` is.
+3. A cursor that comes back a second time would be an endless loop: it is an error.
+4. A page that cannot be had raises with `.continuation_token`; `resume_from(token)` goes on there.
+   Items of pages before it were all handed out; none of that page was.
+
+Iterating a pager again starts again. `AsyncPager` is the same with `async for`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from datetime import datetime
+from typing import Any
+
+from trailseal._models import Checkpoint, Event, Page, View, _maybe, _object, _required, _time
+from trailseal.errors import ApiError, InvalidPageError
+
+MAX_PAGES = 1_000_000  # a billion events at 1,000 a page: beyond, make an export
+
+Fetch = Callable[[str | None], Page]
+AsyncFetch = Callable[[str | None], Awaitable[Page]]
+
+
+class Walk:
+    """Where an iteration is; decides what comes next, fetches nothing."""
+
+    def __init__(self, token: str | None, first: Page | None) -> None:
+        self.token = token
+        self.first = first if token is None else None
+        self.done = False
+        self._seen = {token}
+
+    def turn(self, page: Page) -> None:
+        """Go behind a page; raises `InvalidPageError` for a cursor that came before."""
+        self.token, self.done = page.next_cursor, page.next_cursor is None
+        if not self.done and (self.token in self._seen or len(self._seen) > MAX_PAGES):
+            raise InvalidPageError("The server repeats a cursor: the list would never end.")
+        self._seen.add(self.token)
+
+    def blame(self, error: ApiError) -> None:
+        """Tell an error where to go on."""
+        error.continuation_token = self.token
+
+
+class _Pages:
+    """What both pagers know: where to begin, and where the last iteration is."""
+
+    def __init__(self, token: str | None = None, first: Page | None = None) -> None:
+        self._start, self._first = token, first
+        self._walk = Walk(token, first)
+
+    @property
+    def continuation_token(self) -> str | None:
+        """The cursor of the last iteration's next page; None before the first and at the end."""
+        return self._walk.token
+
+    def _begin(self) -> Walk:
+        self._walk = Walk(self._start, self._first)
+        return self._walk
+
+
+class Pager(_Pages):
+    """Iterate it for events, or `.pages()` for pages."""
+
+    def __init__(self, fetch: Fetch, token: str | None = None, first: Page | None = None) -> None:
+        super().__init__(token, first)
+        self._fetch = fetch
+
+    def __iter__(self) -> Iterator[Event]:
+        for page in self.pages():
+            yield from page.items
+
+    def pages(self) -> Iterator[Page]:
+        """Yield pages, each fetched when it is asked for."""
+        walk = self._begin()
+        while not walk.done:  # bounded by MAX_PAGES in Walk.turn
+            try:
+                page = walk.first or self._fetch(walk.token)
+                walk.first = None
+                yield page
+                walk.turn(page)
+            except ApiError as error:
+                walk.blame(error)
+                raise
+
+    def resume_from(self, token: str | None) -> Pager:
+        """Return the same list from a `continuation_token` (or a page's cursor) on."""
+        return Pager(self._fetch, token)
+
+
+class AsyncPager(_Pages):
+    """Iterate it with `async for` for events, or `.pages()` for pages."""
+
+    def __init__(
+        self, fetch: AsyncFetch, token: str | None = None, first: Page | None = None
+    ) -> None:
+        super().__init__(token, first)
+        self._fetch = fetch
+
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        async for page in self.pages():
+            for event in page.items:
+                yield event
+
+    async def pages(self) -> AsyncIterator[Page]:
+        """Yield pages, each fetched when it is asked for."""
+        walk = self._begin()
+        while not walk.done:  # bounded by MAX_PAGES in Walk.turn
+            try:
+                page = walk.first or await self._fetch(walk.token)
+                walk.first = None
+                yield page
+                walk.turn(page)
+            except ApiError as error:
+                walk.blame(error)
+                raise
+
+    def resume_from(self, token: str | None) -> AsyncPager:
+        """Return the same list from a `continuation_token` (or a page's cursor) on."""
+        return AsyncPager(self._fetch, token)
+
+
+class SearchInfo(View):
+    """What the server says of a stored search."""
+
+    _shown = ("search_id", "count", "expires_at")
+    id = _required(str, "search_id")
+    log_id = _required(str)
+    count = _required(int)
+    count_exact = _required(bool)
+    expires_at = _time()
+    checkpoint = _maybe(_object(Checkpoint))
+
+
+class _Found:
+    """The members of a stored search, for both `Search` and `AsyncSearch`."""
+
+    info: SearchInfo
+
+    @property
+    def id(self) -> str:
+        """The search's id, for `results` and `download_results`."""
+        return self.info.id
+
+    @property
+    def count(self) -> int:
+        """Results in all, up to `max_results`."""
+        return self.info.count
+
+    @property
+    def count_exact(self) -> bool:
+        """False if more events match than `count`."""
+        return self.info.count_exact
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """When the stored search ends."""
+        return self.info.expires_at
+
+    @property
+    def checkpoint(self) -> Checkpoint | None:
+        """The latest checkpoint when the search was made; None before the first."""
+        return self.info.checkpoint
+
+    def __repr__(self) -> str:
+        return repr(self.info).replace("SearchInfo", type(self).__name__)
+
+
+class Search(_Found, Pager):
+    """A stored search: a pager over its events, beginning with the page that came with it."""
+
+    def __init__(self, raw: dict[str, Any], fetch: Fetch) -> None:
+        super().__init__(fetch, None, Page(raw))
+        self.info = SearchInfo(raw)
+
+
+class AsyncSearch(_Found, AsyncPager):
+    """A stored search: a pager over its events, beginning with the page that came with it."""
+
+    def __init__(self, raw: dict[str, Any], fetch: AsyncFetch) -> None:
+        super().__init__(fetch, None, Page(raw))
+        self.info = SearchInfo(raw)

@@ -1,0 +1,484 @@
+"""The asynchronous client: one short method per call, the same names as `Client`.
+
+What happens in a call is written in flows (`_operations`, `_exports`); here they are only run.
+It needs asyncio. A test holds both clients to the same methods, parameters, defaults and texts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
+
+from trailseal import _checks, _exports, _operations, config
+from trailseal._batches import Bulk
+from trailseal._events import EventFields, EventLike, prepare
+from trailseal._flow import Flow, arun
+from trailseal._models import (
+    BatchResult,
+    Caller,
+    Checkpoint,
+    ConsistencyProof,
+    Download,
+    Event,
+    Export,
+    InclusionProof,
+    Operation,
+    Page,
+    Receipt,
+    VerificationKey,
+)
+from trailseal._operations import Filters
+from trailseal._pages import AsyncPager, AsyncSearch
+from trailseal._transport import AsyncTransport
+
+if TYPE_CHECKING:
+    from trailseal_api.client import AuthenticatedClient
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """Logs events to a TrailSeal server and reads, proves and exports them.
+
+    One client serves a whole process: it keeps connections, and is safe to share. Nothing is
+    opened before the first call. Close it, or use it as a context manager.
+
+    Args:
+        base_url: The server's address, may hold `{region}`; else `TRAILSEAL_URL`.
+        api_key: `ts_<id>_<secret>_<checksum>`; else `TRAILSEAL_API_KEY`.
+        region: What stands for `{region}`.
+        tenant: Filled into events that name no `tenant_id`; else `TRAILSEAL_TENANT`.
+        timeout: Seconds for a whole call, with its retries and waits.
+        max_retries: Further tries after the first, 0-100.
+        headers: Sent with every request.
+        trusted_keys: C2SP verifier keys of the logs that you trust, for `verify`.
+        disabled: Take events and send nothing; else `TRAILSEAL_DISABLED`.
+        http_transport: A transport of httpx, for proxies and tests.
+
+    Raises:
+        ConfigurationError: A setting cannot work; found before any I/O.
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        *,
+        region: str | None = None,
+        tenant: str | None = None,
+        timeout: float = config.DEFAULT_TIMEOUT,  # the deadline of each call
+        max_retries: int = config.DEFAULT_MAX_RETRIES,
+        headers: Mapping[str, str] | None = None,
+        trusted_keys: Sequence[str] = (),
+        disabled: bool | None = None,
+        http_transport: Any = None,
+    ) -> None:
+        self._settings = config.load(
+            base_url,
+            api_key,
+            region=region,
+            tenant=tenant,
+            timeout=timeout,
+            max_retries=max_retries,
+            headers=headers,
+            trusted_keys=trusted_keys,
+            disabled=disabled,
+        )
+        self._transport = AsyncTransport(self._settings, http_transport)
+        self._owner = True
+
+    @classmethod
+    def from_env(cls) -> Self:
+        """Make a client from `TRAILSEAL_URL`, `TRAILSEAL_API_KEY` and the like."""
+        return cls()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._settings.described})"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections; later calls raise `ClosedError`. A client of `with_options` only
+        borrows them, and leaves them open."""
+        if self._owner:
+            await self._transport.close()
+
+    def with_options(
+        self,
+        *,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Self:
+        """Return a client on the same connections with other options; headers are added."""
+        old = self._settings
+        other = object.__new__(type(self))
+        other._settings = replace(  # its own class
+            old,
+            timeout=old.timeout if timeout is None else config.check_timeout(timeout),
+            max_retries=old.max_retries
+            if max_retries is None
+            else config.check_retries(max_retries),
+            headers={**old.headers, **config.check_headers(headers or {})},
+        )
+        other._transport, other._owner = self._transport, False  # its own class
+        return other
+
+    @property
+    def api(self) -> AuthenticatedClient:
+        """The generated client, with the same key and connections, for any raw endpoint:
+        `trailseal_api.api.<tag>.<operation>`. Its calls do not retry."""
+        self._transport.http()
+        return self._transport.api
+
+    async def _run(self, flow: Flow[T], *, timeout: float | None = None) -> T:  # noqa: ASYNC109  # of the call
+        return await arun(flow, self._transport.send, timeout=timeout or self._settings.timeout)
+
+    # ----------------------------------------------------------------- writing
+
+    async def log(
+        self,
+        action: str,
+        *,
+        log_id: str | None = None,
+        include_proof: bool = False,
+        **fields: Unpack[EventFields],
+    ) -> Receipt:
+        """Log that something was done, durable before it returns.
+
+        `action` is dotted lower case: `invoice.deleted`. `actor` is an id, an `Actor` or a
+        mapping; `resource` an id, `(type, id)`, `(type, id, name)`, a `Resource` or a mapping.
+        All fields are in `EventFields`. A missing `id` (UUIDv7) and `occurred_at` are filled in;
+        the id makes retries safe. With `include_proof` the server waits up to 3 s for a
+        checkpoint, else `receipt.proof` is None.
+
+        Raises:
+            EventValidationError: A field is unknown, missing or too long; found before any I/O.
+            EventConflictError: The id was logged before with other content.
+            TransportError: No answer; the event may have been logged: send it again with its id.
+        """
+        event = {"action": action, **fields}
+        return await self.log_event(event, log_id=log_id, include_proof=include_proof)
+
+    async def log_event(
+        self, event: EventLike, *, log_id: str | None = None, include_proof: bool = False
+    ) -> Receipt:
+        """Log an event given as a mapping, which is not changed; else as `log`."""
+        prepared = prepare(event, tenant=self._settings.tenant)
+        return await self._run(
+            _operations.log(self._settings, prepared, log_id=log_id, include_proof=include_proof)
+        )
+
+    async def log_bulk(
+        self,
+        events: Iterable[EventLike] | AsyncIterable[EventLike],
+        *,
+        atomic: bool = False,
+        log_id: str | None = None,
+        channel: str | None = None,
+        external_id: str | None = None,
+    ) -> BatchResult:
+        """Log any number of events, in requests of at most 1,000 events and 10 MiB.
+
+        Results are in the order given. Without `atomic`, an event that is not valid is a failed
+        item, and the others are logged: look at `.failed`, or call `.raise_for_failures()`. With
+        `atomic`, all are logged or none; they must fit into one request.
+
+        Raises:
+            EmptyBatchError: There is no event.
+            EventValidationError, BatchTooLargeError: With `atomic`; nothing was logged.
+            TrailSealError: A request failed; `.result` holds what was logged before it.
+        """
+        bulk = Bulk(
+            self._settings, atomic=atomic, log_id=log_id, channel=channel, external_id=external_id
+        )
+        if isinstance(events, AsyncIterable):
+            async for event in events:
+                for flow in bulk.add(event):
+                    await self._run(flow)
+        else:
+            for event in events:
+                for flow in bulk.add(event):
+                    await self._run(flow)
+        for flow in bulk.finish():
+            await self._run(flow)
+        return bulk.result()
+
+    async def seal(self, log_id: str) -> Checkpoint:
+        """Have a log sign a checkpoint over all its events now, instead of within a second."""
+        return await self._run(_operations.seal(self._settings, log_id))
+
+    # ----------------------------------------------------------------- reading
+
+    async def get(
+        self, event_id: str, *, log_id: str | None = None, include_proof: bool = False
+    ) -> Event:
+        """Fetch one event; raises `NotFoundError`."""
+        return await self._run(
+            _operations.get(self._settings, event_id, log_id=log_id, include_proof=include_proof)
+        )
+
+    def query(
+        self,
+        *,
+        limit: int = 100,
+        offset: int | None = None,
+        order: str | None = None,
+        include_proof: bool = False,
+        include_total: bool = False,
+        wait: int | None = None,
+        log_id: str | None = None,
+        **filters: Unpack[Filters],
+    ) -> AsyncPager:
+        """List the events that match all filters, newest first unless `order="asc"`.
+
+        `limit` is the page's size, 1-1,000; `offset` skips 0-10,000 matches of the first page.
+        Filters are in `Filters`. Nothing is sent before the pager is iterated. `wait` (seconds,
+        up to 30) holds an ascending list that goes on from a `tail_cursor` until events arrive.
+
+        Raises:
+            ConfigurationError: A filter is unknown.
+            InvalidQueryError: A value is not understood.
+        """
+        include = [name for name, on in (("proof", include_proof), ("total", include_total)) if on]
+        options = {
+            "limit": limit,
+            "order": order,
+            "include": include,
+            "wait": wait,
+            "log_id": log_id,
+        }
+        values = _operations.filter_values(filters)
+
+        async def fetch(cursor: str | None) -> Page:
+            skip = offset if cursor is None else None
+            return await self._run(
+                _operations.page(self._settings, cursor, values, offset=skip, **options)
+            )
+
+        return AsyncPager(fetch)
+
+    async def search(
+        self,
+        query: str = "",
+        *,
+        restrictions: Mapping[str, Sequence[str]] | None = None,
+        start: str | Any = None,
+        end: str | Any = None,
+        last: str | None = None,
+        time_field: str | None = None,
+        order: str | None = None,
+        order_by: str | None = None,
+        limit: int = 100,
+        max_results: int | None = None,
+        include_proof: bool = False,
+        log_id: str | None = None,
+    ) -> AsyncSearch:
+        """Store a search and return it with its first page; iterate it for the rest.
+
+        The grammar: words, `"a phrase"`, `field:part`, `field="exact"`, `data.amount>100`, `-not`,
+        `AND OR NOT`, parentheses, `prefix*`, `field:[a TO b]`, `has:field`. `restrictions`
+        (`{field: [values]}`) are ANDed by the server, so a query typed by a user cannot widen its
+        scope. `start` and `end` are as in `query`.
+
+        Raises:
+            InvalidQueryError: The query is not understood; `.errors` name the position.
+        """
+        given = {
+            "query": query or None,
+            "restrictions": dict(restrictions) if restrictions is not None else None,
+            "start": _operations.moment(start, "start"),
+            "end": _operations.moment(end, "end"),
+            "last": last,
+            "time_field": time_field,
+            "order": order,
+            "order_by": order_by,
+            "limit": limit,
+            "max_results": max_results,
+            "include": ["proof"] if include_proof else None,
+        }
+        raw = await self._run(_operations.search(self._settings, given, log_id=log_id))
+        page = {
+            "limit": limit,
+            "include": given["include"],
+            "assert_restrictions": given["restrictions"],
+        }
+
+        async def fetch(cursor: str | None) -> Page:
+            turn = {**page, "cursor": cursor}
+            return await self._run(_operations.results(self._settings, str(raw["search_id"]), turn))
+
+        return AsyncSearch(raw, fetch)
+
+    async def results(
+        self,
+        search_id: str,
+        *,
+        limit: int = 20,
+        offset: int = 0,
+        assert_restrictions: Mapping[str, Sequence[str]] | None = None,
+        include_proof: bool = False,
+    ) -> Page:
+        """Fetch a page of a stored search: `limit` 1-1,000 events after `offset`.
+
+        With `assert_restrictions` the server refuses (`RestrictionMismatchError`) unless the
+        search was made with exactly these. Raises `ResultExpiredError` when the search is gone.
+        """
+        given = {
+            "limit": limit,
+            "offset": offset,
+            "assert_restrictions": assert_restrictions,
+            "include": ["proof"] if include_proof else None,
+        }
+        return await self._run(_operations.results(self._settings, search_id, given))
+
+    # ------------------------------------------------------------------ exports
+
+    async def export(
+        self,
+        format: str = "jsonl",  # noqa: A002  # its name in the contract
+        *,
+        compression: str | None = None,
+        query: str | None = None,
+        search_id: str | None = None,
+        order: str | None = None,
+        order_by: str | None = None,
+        include_proofs: bool = False,
+        log_id: str | None = None,
+        **filters: Unpack[Filters],
+    ) -> Operation:
+        """Start an export of all events that match (all, without a filter), oldest first.
+
+        `format` is `jsonl` (the one that can be verified), `json` or `csv`; `compression` is
+        `none` or `gzip`. Give the operation to `wait` or `poll_result`, its id to
+        `download_results`. Only an ascending `jsonl` without filters can be proved complete.
+        """
+        values = _operations.filter_values(filters)
+        times = {name: values.pop(name, None) for name in ("start", "end", "last", "time_field")}
+        given = {
+            "format": format,
+            "compression": compression,
+            "filter": values or None,
+            "query": query,
+            "search_id": search_id,
+            "order": order,
+            "order_by": order_by,
+            "include_proofs": include_proofs or None,
+            **times,
+        }
+        return await self._run(_exports.create(self._settings, given, log_id=log_id))
+
+    async def poll_result(self, operation: _exports.Reference) -> Export | BatchResult | Operation:
+        """Look once after an operation (or its id, or an `AcceptedRequestError`).
+
+        Raises:
+            AcceptedRequestError: It goes on; `.retry_after` says when to look again.
+            OperationFailedError: It failed or was cancelled.
+            ResultExpiredError: Its result is gone.
+        """
+        return await self._run(_exports.poll_result(self._settings, operation))
+
+    async def wait(
+        self,
+        operation: _exports.Reference,
+        *,
+        timeout: float = 600.0,  # noqa: ASYNC109  # the deadline of this call
+        on_progress: _exports.OnProgress | None = None,
+    ) -> Export | BatchResult | Operation:
+        """Wait up to `timeout` seconds for an operation's result; `on_progress` gets the operation.
+
+        Raises:
+            OperationTimeoutError: Not in time; the operation goes on, so call again.
+            OperationFailedError, ResultExpiredError: As `poll_result`.
+        """
+        flow = _exports.wait(self._settings, operation, on_progress)
+        return await self._run(flow, timeout=config.check_timeout(timeout))
+
+    async def download_results(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        export_id: str | None = None,
+        search_id: str | None = None,
+        format: str = "jsonl",  # noqa: A002  # its name in the contract
+        compression: str | None = None,
+        overwrite: bool = False,
+        timeout: float = 3600.0,  # noqa: ASYNC109  # the deadline of this call
+        on_progress: _exports.OnBytes | None = None,
+    ) -> Download:
+        """Download a finished export (or export a stored search first) to `path`.
+
+        In constant memory; cuts are resumed; size and SHA-256 are checked; the file gets its name
+        only when it is whole. A `jsonl` export gets its manifest, note and checkpoint beside it,
+        so that `verify` can check it offline. `on_progress` gets bytes so far and in all.
+        `format` and `compression` are for a search; an export has its own.
+
+        Raises:
+            AcceptedRequestError: The export is not finished: `wait` for it.
+            DownloadError: The file exists, or did not arrive whole.
+            OperationFailedError, ResultExpiredError: There is nothing to download.
+        """
+        given = {"format": format, "compression": compression}
+        with _exports.Target(path, overwrite=overwrite, on_progress=on_progress) as target:
+            flow = _exports.download(self._settings, target, export_id, search_id, given)
+            export = await self._run(flow, timeout=config.check_timeout(timeout))
+            return target.commit(export)
+
+    # --------------------------------------------------------------- integrity
+
+    async def root(self, tree_size: int | None = None, *, log_id: str | None = None) -> Checkpoint:
+        """Fetch a log's latest checkpoint, or that of a size; raises `CheckpointNotFoundError`."""
+        return await self._run(_operations.root(self._settings, tree_size, log_id=log_id))
+
+    async def inclusion_proof(
+        self,
+        event_id: str | None = None,
+        *,
+        index: int | None = None,
+        tree_size: int | None = None,
+        log_id: str | None = None,
+    ) -> InclusionProof:
+        """Fetch the proof that an event, by id or index, is in the log of a size (the latest)."""
+        return await self._run(
+            _operations.inclusion_proof(
+                self._settings, event_id=event_id, index=index, tree_size=tree_size, log_id=log_id
+            )
+        )
+
+    async def consistency_proof(
+        self, first: int, second: int, *, log_id: str | None = None
+    ) -> ConsistencyProof:
+        """Fetch the proof that the log of size `second` continues that of size `first`."""
+        return await self._run(
+            _operations.consistency_proof(self._settings, first, second, log_id=log_id)
+        )
+
+    async def verification_keys(self, *, log_id: str | None = None) -> list[VerificationKey]:
+        """Fetch the public keys that the server names for a log."""
+        return await self._run(_operations.verification_keys(self._settings, log_id=log_id))
+
+    async def verify(self, subject: _checks.Subject) -> None:
+        """Check an event or page (with proofs), receipt, checkpoint, or downloaded export.
+
+        With `trusted_keys` this proves what the holders of those keys signed. Without, the keys
+        are fetched from the server first, and it only proves that the server's words agree.
+
+        Raises:
+            EventCorruptionError: An event is not what its log entry commits to.
+            ProofError: A signature, proof or digest does not hold.
+            UnverifiableError: A key or a proof is missing.
+        """
+        trusted = self._settings.trusted_keys
+        published = [] if trusted else await self.verification_keys(log_id=_checks.log_of(subject))
+        await asyncio.to_thread(_checks.check, _checks.verifier(trusted, published), subject)
+
+    async def whoami(self) -> Caller:
+        """Ask whose key this is, for which tenant, with which scopes."""
+        return await self._run(_operations.whoami(self._settings))

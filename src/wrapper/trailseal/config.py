@@ -1,0 +1,163 @@
+"""Settings of a client: keywords first, then the environment; checked before any I/O; frozen.
+
+1. A mistyped API key is refused here: `ts_<id>_<secret>_<crc32>`, the last part being the CRC-32
+   of everything before the last underscore, in 8 lower-case hex digits.
+2. `{region}` in the base URL is filled in from `region`.
+3. No repr, error or log line shows a secret: of the key only its id.
+
+Environment: `TRAILSEAL_URL TRAILSEAL_API_KEY TRAILSEAL_TENANT TRAILSEAL_DISABLED`.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from trailseal.errors import ConfigurationError
+
+DEFAULT_TIMEOUT = 30.0  # seconds for a whole call, retries and waits included
+MAX_TIMEOUT = 86_400.0  # seconds: a longer wait is a forgotten one
+DEFAULT_MAX_RETRIES = 3  # four tries within a few seconds
+MAX_RETRIES = 100
+TRUE, FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"", "0", "false", "no", "off"})
+
+_KEY = re.compile(r"ts_([a-z0-9]{8,32})_([A-Za-z0-9]{32,64})_([0-9a-f]{8})", re.ASCII)
+_REGION = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)  # a DNS label, RFC 1123
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token, RFC 9110, 5.6.2
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a client works with; made by `load`."""
+
+    base_url: str
+    api_key: str = field(repr=False)
+    tenant: str | None = None
+    timeout: float = DEFAULT_TIMEOUT
+    max_retries: int = DEFAULT_MAX_RETRIES
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    trusted_keys: tuple[str, ...] = ()
+    disabled: bool = False
+
+    @property
+    def key_id(self) -> str:
+        """The public part of the API key: `ab12cd34` of `ts_ab12cd34_…`."""
+        return self.api_key.split("_")[1] if self.api_key else ""
+
+    @property
+    def described(self) -> str:
+        """The settings as a repr may show them."""
+        mode = ", disabled" if self.disabled else ""
+        return f"base_url={self.base_url!r}, key_id={self.key_id!r}, tenant={self.tenant!r}{mode}"
+
+
+def load(
+    base_url: str | None = None,
+    api_key: str | None = None,
+    *,
+    region: str | None = None,
+    tenant: str | None = None,
+    timeout: float = DEFAULT_TIMEOUT,
+    max_retries: int = DEFAULT_MAX_RETRIES,
+    headers: Mapping[str, str] | None = None,
+    trusted_keys: Sequence[str] = (),
+    disabled: bool | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Settings:
+    """Combine keywords and environment; raises `ConfigurationError`, which names the setting."""
+    env = os.environ if environ is None else environ
+    off = _flag(env, "TRAILSEAL_DISABLED") if disabled is None else disabled
+    key = api_key if api_key is not None else env.get("TRAILSEAL_API_KEY", "")
+    url = base_url if base_url is not None else env.get("TRAILSEAL_URL", "")
+    if isinstance(trusted_keys, str):
+        raise ConfigurationError("trusted_keys must be a list of verifier keys, not one string.")
+    return Settings(
+        base_url="" if off and not url else check_base_url(url, region),
+        api_key="" if off and not key else check_api_key(key),
+        tenant=tenant if tenant is not None else env.get("TRAILSEAL_TENANT") or None,
+        timeout=check_timeout(timeout),
+        max_retries=check_retries(max_retries),
+        headers=check_headers(headers or {}),
+        trusted_keys=tuple(trusted_keys),
+        disabled=off,
+    )
+
+
+def check_api_key(key: str) -> str:
+    """Return the key if its form and its checksum are right."""
+    if not key:
+        raise ConfigurationError("No API key: pass api_key=, or set TRAILSEAL_API_KEY.")
+    matched = _KEY.fullmatch(key)
+    if matched is None:
+        raise ConfigurationError("The API key is not of the form ts_<id>_<secret>_<checksum>.")
+    body, _, checksum = key.rpartition("_")
+    if f"{zlib.crc32(body.encode()):08x}" != checksum:
+        raise ConfigurationError(
+            "The API key is mistyped: its checksum does not fit. Copy it again."
+        )
+    return key
+
+
+def check_base_url(url: str, region: str | None = None) -> str:
+    """Return the base URL with its region and without a final slash."""
+    if not url:
+        raise ConfigurationError("No server: pass base_url=, or set TRAILSEAL_URL.")
+    if "{region}" in url:
+        if not region or not _REGION.fullmatch(region):
+            raise ConfigurationError(
+                "The base URL has {region}: pass region= (letters, digits, -)."
+            )
+        url = url.replace("{region}", region)
+    elif region:
+        raise ConfigurationError("region= was given, but the base URL has no {region}.")
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises ValueError where it is no number
+    except ValueError:
+        raise ConfigurationError("The base URL is malformed.") from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ConfigurationError(
+            "The base URL must begin with http:// or https:// and name a host."
+        )
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ConfigurationError("The base URL must hold no user, password, query or fragment.")
+    return url.rstrip("/")
+
+
+def check_timeout(seconds: float) -> float:
+    """Return the seconds if they are a finite, positive number up to `MAX_TIMEOUT`."""
+    number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if not number or not math.isfinite(seconds) or not 0 < seconds <= MAX_TIMEOUT:
+        raise ConfigurationError(f"timeout must be seconds above 0 and up to {MAX_TIMEOUT:g}.")
+    return float(seconds)
+
+
+def check_retries(count: int) -> int:
+    """Return the number of retries if it is from 0 to `MAX_RETRIES`."""
+    if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= MAX_RETRIES:
+        raise ConfigurationError(f"max_retries must be a whole number from 0 to {MAX_RETRIES}.")
+    return count
+
+
+def check_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """Return a copy of extra headers; the API key has its own setting and stays out of them."""
+    for name, value in headers.items():
+        if not isinstance(value, str) or not _HEADER.fullmatch(name):
+            raise ConfigurationError(f"headers: {name!r} must be a header name with a string.")
+        if not value.isascii() or not value.isprintable():
+            raise ConfigurationError(f"headers: the value of {name!r} must be printable ASCII.")
+        if name.lower() == "authorization":
+            raise ConfigurationError("headers: set the API key with api_key=, not Authorization.")
+    return dict(headers)
+
+
+def _flag(env: Mapping[str, str], name: str) -> bool:
+    value = env.get(name, "").strip().lower()
+    if value not in TRUE | FALSE:
+        raise ConfigurationError(f"{name} must be 1 or 0.")
+    return value in TRUE
