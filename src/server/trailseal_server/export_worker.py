@@ -94,9 +94,14 @@ class Worker:
         """There is a new job: look at once."""
         self._wake.set()
 
-    def path(self, export_id: str) -> Path:
-        """Where a finished export's content is."""
-        return self._folder / f"{export_id}.data"
+    def path(self, name: str) -> Path:
+        """Where the file that a finished export names is."""
+        return self._folder / name
+
+    def remove(self, export_id: str) -> None:
+        """Remove an export's files."""
+        for path in self._folder.glob(f"{export_id}.*.data"):
+            path.unlink(missing_ok=True)
 
     def work(self) -> bool:
         """Claim one job and do it; False if there was none. (What the thread does in a loop.)"""
@@ -118,7 +123,7 @@ class Worker:
     def sweep(self) -> None:
         """Remove the files of exports past their time."""
         for export_id in jobs.expire(self._store):
-            self.path(export_id).unlink(missing_ok=True)
+            self.remove(export_id)
 
     def _run(self) -> None:
         swept = 0.0
@@ -177,11 +182,14 @@ class Worker:
         return {**texts, "events": facts["count"], **facts}
 
     def _publish(self, row: JobRow, part: Path, result: dict[str, Any]) -> None:
-        # renamed first: a row that says `succeeded` always has its file
-        part.replace(self.path(row.operation_id))
+        # Renamed first: a row that says `succeeded` always has its file. The name is this worker's
+        # own: one that lost its lease without knowing cannot overwrite another's file.
+        whole = part.with_suffix(".data")
+        part.replace(whole)
         progress = orjson.dumps({"done": result["count"], "total": result["count"]})
-        values = {"result": orjson.dumps(result), "progress": progress}
+        values = {"result": orjson.dumps({**result, "file": whole.name}), "progress": progress}
         if not jobs.finish(self._store, row, self._name, "succeeded", **values):
+            whole.unlink(missing_ok=True)
             raise _LostError
 
     def _watched(

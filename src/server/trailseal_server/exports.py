@@ -114,14 +114,14 @@ class Exports:
         with self._store.write() as connection:
             row = jobs.find(connection, caller, export_id, "export_not_found")
             jobs.remove(connection, row)
-        self.worker.path(export_id).unlink(missing_ok=True)
+        self.worker.remove(export_id)
 
     def content(self, caller: Caller, export_id: str) -> Content:
         """The file of a finished export; raises `Problem`: export_not_found, export_expired,
         operation_failed, and operation_pending's 404 while it is not there."""
         row, result = self._finished(caller, export_id)
         job = orjson.loads(row.request)
-        path = self.worker.path(export_id)
+        path = self.worker.path(result["file"])
         if not path.is_file():
             raise Problem("export_expired", "The export's file is gone: create it again")
         form, packed = job["format"], job["compression"] == "gzip"

@@ -215,7 +215,7 @@ def _wait(done: Any) -> None:
 
 @pytest.mark.row("P-52")
 def test_exports_are_listed_cancelled_deleted_and_expire(
-    trail: Any, exports: Exports, monkeypatch: pytest.MonkeyPatch
+    trail: Any, exports: Exports, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The whole life of an export, and 404 for another tenant at each step."""
     caller, evil = trail.caller("acme"), trail.caller("evil")
@@ -239,7 +239,7 @@ def test_exports_are_listed_cancelled_deleted_and_expire(
         exports.content(caller, done)
     assert caught.value.code == "export_expired"
     exports.worker.sweep()
-    assert not exports.worker.path(done).exists()
+    assert list(tmp_path.rglob(f"{done}*")) == []
     exports.delete(caller, done)
     with pytest.raises(Problem):
         exports.get(caller, done)
