@@ -3,8 +3,9 @@
 Rules:
 - Only what is committed is signed, never a smaller size than before, and a checkpoint is stored
   before anybody sees it (compare-and-swap on the last one).
-- Before signing, the log's compact range must fold to a root that is consistent with the last
-  checkpoint: a database that was restored or damaged is refused (SignerError), not signed.
+- Before signing, the root is computed from the stored hashes. It must be that of the log's compact
+  range, and the same hashes must give the last checkpoint's root: a database that was damaged or
+  put back is refused (SignerError), not signed.
 - Origin = `<prefix>/<log_id>` = the key's name in the note. One key signs for all logs.
 - A background thread looks about once a second; `seal` signs at once; `wait` waits for a checkpoint
   that covers an index, with a deadline.
@@ -161,11 +162,13 @@ class Signer:
         edge = split(log.edge)
         if len(edge) != log.size.bit_count() or (last is None) != (log.sealed_size == 0):
             raise SignerError("the log's row does not match its checkpoints")
-        if last is not None:
-            read = NodeReader(connection, log.log_id, log.size)
-            if range_hash(0, last.tree_size, read) != last.root_hash:
-                raise SignerError("the log is no continuation of its last checkpoint")
-        return fold(edge)
+        read = NodeReader(connection, log.log_id, log.size)
+        if last is not None and range_hash(0, last.tree_size, read) != last.root_hash:
+            raise SignerError("the log is no continuation of its last checkpoint")
+        root = range_hash(0, log.size, read)
+        if root != fold(edge):
+            raise SignerError("the log's row does not match its leaves")
+        return root
 
     def _publish(self, log: logs.LogRow, root: bytes) -> CheckpointRow:
         origin = self.origin(log.log_id)

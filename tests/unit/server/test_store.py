@@ -45,9 +45,14 @@ def test_the_migrations_make_the_schema(filled: Store) -> None:
 
 def test_a_failed_write_leaves_nothing(filled: Store) -> None:
     """A block that raises is undone."""
-    with pytest.raises(ZeroDivisionError), filled.write() as connection:
-        connection.execute(meta.insert().values(name="x", value="y"))
-        raise ZeroDivisionError
+
+    def fail() -> None:
+        with filled.write() as connection:
+            connection.execute(meta.insert().values(name="x", value="y"))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     with filled.read() as connection:
         assert connection.execute(select(meta.c.value).where(meta.c.name == "x")).all() == []
 
