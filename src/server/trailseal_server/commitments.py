@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256, shake_128
 from itertools import count
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import rfc8785
@@ -161,8 +161,8 @@ def _walk(container: Json, path: bytes, depth: int, fields: list[tuple[bytes, by
     dumps = orjson.dumps
     is_list = type(container) is list
     comma = path if path == b"[" else path + b","
-    members: Iterable[tuple[Any, Json]] = enumerate(container) if is_list else container.items()
-    for name, value in members:
+    each = enumerate(container) if is_list else container.items()
+    for name, value in cast("Iterable[tuple[Any, Json]]", each):
         if is_list:
             at = b"%b%d" % (comma, name)
         else:

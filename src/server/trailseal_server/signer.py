@@ -118,9 +118,9 @@ class Signer:
             if log is None:
                 raise Problem("log_not_found", "There is no such log")
             row = checkpoints.at(connection, log_id, log.sealed_size)
-            if log.size > log.sealed_size:
-                root = self._root(connection, log, row)
-        if log.size > log.sealed_size:
+            grown = log.size > log.sealed_size
+            root = self._root(connection, log, row) if grown else None
+        if root is not None:
             row = self._publish(log, root)
         if row is None:
             raise Problem("checkpoint_not_found", "An empty log has no checkpoint")
