@@ -3,36 +3,36 @@
 Rules:
 - A body that breaks the schema is `request_invalid` (400); one that is an event, the code of its
   mistakes when they agree and `event_invalid` when they do not (422).
-- Items that the contract validates separately never fail the whole: each bad one becomes a
-  `Problem` of its own, whose pointers begin with its place (`/events/3/actor/id`).
+- Items that the contract validates separately are not checked here: whoever takes them does it one
+  by one with `item_validator`, so that a bad one is one failed item.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from jsonschema_rs import Draft202012Validator
 
 from .limits import MAX_BODY_BYTES
 from .problems import FieldError, Problem
-from .strict_json import parse
+from .strict_json import check, parse
 from .validation import Schema, compile_schema, field_errors
 
 JSON_TYPE = "application/json"
 SEPARATELY = "x-validate-items-separately"
-EVENT_SCHEMA = "#/components/schemas/EventInput"
+EVENT = "EventInput"  # the component that is an event
+SCHEMAS = "#/components/schemas/"
 
 
 class Items:
-    """The array of a body whose items are validated each by itself."""
+    """The array of a body whose items are validated elsewhere, each by itself."""
 
-    def __init__(self, name: str, schema: Schema, components: Schema) -> None:
+    def __init__(self, name: str, schema: Schema) -> None:
         self.name = name
         self.minimum: int = schema.get("minItems", 0)
         self.maximum: int | None = schema.get("maxItems")
         codes = schema.get("x-error-codes", {})
         self._too_few: str = codes.get("minItems", "request_invalid")
         self._too_many: str = codes.get("maxItems", "request_invalid")
-        self._validator = compile_schema(schema["items"], components)
 
     def check_count(self, body: Any) -> None:
         """Refuse an empty batch, and one with too many items, by codes of their own."""
@@ -48,15 +48,6 @@ class Items:
             detail = f"must have at most {self.maximum} items; send several batches"
             error = FieldError(self._too_many, pointer, detail)
             raise Problem(self._too_many, f"{pointer} {detail}", errors=[error])
-
-    def failed(self, body: Any) -> dict[int, Problem]:
-        """The problems of the items that do not follow their schema, by position."""
-        problems: dict[int, Problem] = {}
-        for position, item in enumerate(body[self.name]):
-            if not self._validator.is_valid(item):
-                at = f"/{self.name}/{position}"
-                problems[position] = event_problem(self._validator, item, at)
-        return problems
 
 
 class Body:
@@ -84,13 +75,13 @@ class Body:
         return cls(spec, components)
 
     def _compile(self, schema: Schema, components: Schema) -> None:
-        self.is_event = schema.get("$ref") == EVENT_SCHEMA
+        self.is_event = schema.get("$ref") == SCHEMAS + EVENT
         whole = schema
         while "$ref" in whole:
             whole = components["schemas"][whole["$ref"].rpartition("/")[2]]
         for name, member in whole.get("properties", {}).items():
             if member.get(SEPARATELY):
-                self.items = Items(name, member, components)
+                self.items = Items(name, member)
                 envelope = {**member, "items": {}}
                 schema = {**whole, "properties": {**whole["properties"], name: envelope}}
         self._validator = compile_schema(schema, components)
@@ -106,17 +97,17 @@ class Body:
                 "media_type_unsupported", f"Send {' or '.join(sorted(self.types))} in UTF-8"
             )
 
-    def parse(self, text: bytes) -> tuple[Any, dict[int, Problem]]:
-        """The value of the body, and the problems of its separate items; raises `Problem`."""
+    def parse(self, text: bytes) -> Any:
+        """The value of the body, its separate items unchecked; raises `Problem`."""
         if not text and not self.required:
-            return None, {}
-        body = parse(text)
+            return None
+        body = parse(text, check=self.items is None)
         assert self._validator is not None  # noqa: S101 - only JSON bodies are parsed
         if self.items:
             self.items.check_count(body)
         if not self._validator.is_valid(body):
             raise self._problem(body)
-        return body, self.items.failed(body) if self.items else {}
+        return body
 
     def _problem(self, body: Any) -> Problem:
         assert self._validator is not None  # noqa: S101 - see parse
@@ -129,12 +120,23 @@ class Body:
 def event_problem(validator: Draft202012Validator, event: Any, at: str) -> Problem:
     """What is wrong with an event that lies at the pointer `at`."""
     errors = field_errors(validator, event, at)
-    event_id = event.get("id") if isinstance(event, dict) else None
-    if isinstance(event_id, str) and len(event_id) <= 128:
-        errors = [FieldError(e.code, e.pointer, e.detail, event_id) for e in errors]
     codes = {each.code for each in errors}
     code = codes.pop() if len(codes) == 1 else "event_invalid"
     return Problem(code, _sentence(errors[0]), errors=errors)
+
+
+def item_validator(name: str, components: Schema) -> Callable[[Any], list[FieldError]]:
+    """A function that finds what is wrong with one item, a component of the contract."""
+    validator = compile_schema({"$ref": SCHEMAS + name}, components)
+
+    def validate(item: Any) -> list[FieldError]:
+        try:
+            check(item)
+        except Problem as problem:
+            return [FieldError("event_invalid", e.pointer, e.detail) for e in problem.errors]
+        return field_errors(validator, item)
+
+    return validate
 
 
 def _sentence(error: FieldError) -> str:

@@ -5,17 +5,17 @@ Rules:
   operation without a function answers 501. A function without an operation is an error at start.
 - The order for each request: route (404), method (405), key (401), scope `x-scope` (403), is it
   built (501), `Accept` (406), parameters (400), body (400, 413, 415), schema (400; 422 for events).
-- Where an array of the body says `x-validate-items-separately: true`, the envelope is validated
-  first and then each item by itself: a bad item lands in `Call.failed`, the others are served.
+- Where an array of the body says `x-validate-items-separately: true`, only the envelope is
+  validated here; the items are, one by one, where they are taken in (bodies.py).
 - Small bodies are parsed on the event loop, large ones and every synchronous function in a thread.
 """
 
 import inspect
 import re
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import yaml
 from starlette.concurrency import run_in_threadpool
@@ -26,7 +26,7 @@ from starlette.types import Receive, Scope, Send
 
 from .auth import ANONYMOUS, Caller
 from .bodies import Body
-from .limits import INLINE_BYTES, read_body
+from .limits import INLINE_BYTES, MAX_BODY_BYTES, read_body
 from .parameters import Parameters, merged
 from .problems import PROBLEM_TYPE, Problem
 
@@ -42,7 +42,6 @@ class Call(Generic[S]):
     """One request that follows the contract, as the function that serves it sees it.
 
     `params` holds the parameters that were sent, by name; `body` the parsed JSON, or None.
-    `failed` holds the items of the body that do not follow their schema, by position.
     """
 
     request: Request
@@ -50,7 +49,6 @@ class Call(Generic[S]):
     caller: Caller
     params: Mapping[str, Any]
     body: Any = None
-    failed: Mapping[int, Problem] = field(default_factory=dict)
 
 
 Function = Callable[[Call[Any]], Response | Awaitable[Response]]
@@ -81,10 +79,32 @@ def load() -> dict[str, Any]:
     here = Path(__file__).parent
     installed = here / "openapi.yaml"
     path = installed if installed.exists() else here.parents[2] / "spec" / "openapi.yaml"
-    document: dict[str, Any] = yaml.load(
-        path.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    )  # noqa: S506 - both are safe loaders, one is written in C
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the one in C is ten times as fast
+    document: dict[str, Any] = yaml.load(path.read_bytes(), loader)  # noqa: S506 - both are safe loaders
     return document
+
+
+def operation_ids(document: Mapping[str, Any]) -> set[str]:
+    """The operationId of every operation."""
+    return {spec["operationId"] for _, _, spec in _operations(document)}
+
+
+def limits(document: Mapping[str, Any]) -> dict[str, int]:
+    """The contract's limits, as `getCapabilities` shows them."""
+    sizes = {
+        spec["operationId"]: spec["requestBody"].get("x-max-bytes", MAX_BODY_BYTES)
+        for _, _, spec in _operations(document)
+        if "requestBody" in spec
+    }
+    schemas = document["components"]["schemas"]
+    return {
+        "event_bytes": sizes["createEvent"],
+        "batch_events": schemas["EventBatch"]["properties"]["events"]["maxItems"],
+        "batch_bytes": sizes["createEvents"],
+        "upload_bytes": sizes["uploadContent"],
+        "page_items": schemas["PageLimit"]["maximum"],
+        "wait_seconds": document["components"]["parameters"]["WaitQuery"]["schema"]["maximum"],
+    }
 
 
 def routes(
@@ -93,11 +113,9 @@ def routes(
     """One route for each path of the contract; fixed paths come before those with parameters."""
     components = document.get("components", {})
     table: dict[str, dict[str, Operation]] = {}
-    for path, item in document["paths"].items():
-        for method in METHODS:
-            if method in item:
-                compiled = Operation(item, item[method], components, served)
-                table.setdefault(path, {})[method.upper()] = compiled
+    for path, method, spec in _operations(document):
+        compiled = Operation(document["paths"][path], spec, components, served)
+        table.setdefault(path, {})[method.upper()] = compiled
     known = {each.operation_id for methods in table.values() for each in methods.values()}
     if strangers := served.keys() - known:
         raise ValueError(f"functions without an operation: {', '.join(sorted(strangers))}")
@@ -133,11 +151,12 @@ class Operation:
             raise Problem("operation_unsupported", detail)
         self._negotiate(request)
         params = self.parameters.read(request)
-        body, failed = await self._read(request)
-        call = Call(request, request.app.state.services, caller, params, body, failed)
+        body = await self._read(request)
+        call = Call(request, request.app.state.services, caller, params, body)
+        function: Any = self.function
         if self.is_async:
-            return await self.function(call)  # type: ignore[misc,no-any-return]
-        return await run_in_threadpool(self.function, call)  # type: ignore[return-value]
+            return cast("Response", await function(call))
+        return cast("Response", await run_in_threadpool(function, call))
 
     def _permit(self, caller: Caller) -> None:
         if self.scope in {None, ANY_SCOPE} or {self.scope, ADMIN_SCOPE} & caller.scopes:
@@ -153,12 +172,12 @@ class Operation:
         ):
             raise Problem("not_acceptable", f"This answers {' or '.join(sorted(self.produces))}")
 
-    async def _read(self, request: Request) -> tuple[Any, dict[int, Problem]]:
+    async def _read(self, request: Request) -> Any:
         if self.body is None:
-            return None, {}
+            return None
         self.body.check_type(request.headers.get("content-type"))
         if not self.body.is_json:
-            return None, {}  # the function streams it
+            return None  # the function streams it
         text = await read_body(request, self.body.limit, self.body.too_large)
         if len(text) <= INLINE_BYTES:
             return self.body.parse(text)
@@ -184,6 +203,14 @@ class _Endpoint:
         scope["trailseal"] = (chosen.operation_id, caller.key_id)  # for the access log
         response = await chosen.serve(request, caller)
         await response(scope, receive, send)
+
+
+def _operations(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Path, method and specification of every operation."""
+    for path, item in document["paths"].items():
+        for method in METHODS:
+            if method in item:
+                yield path, method, item[method]
 
 
 def _generality(path: str) -> list[tuple[bool, str]]:

@@ -15,7 +15,7 @@ from .problems import Problem
 MAX_BODY_BYTES = 1 << 20  # unless the contract says otherwise (`x-max-bytes`)
 INLINE_BYTES = 32 << 10  # parsing this takes about 0.3 ms; larger bodies are parsed in a thread
 BODY_DEADLINE = 30.0  # seconds for the whole body: 10 MiB at 350 kB/s
-MAX_WAIT = 30.0  # seconds that a long poll may hold a connection
+POLL_S = 0.1  # between looks while a request waits: one row by its key, for most of them
 PROOF_WAIT = 3.0  # seconds that createEvent waits for a checkpoint
 MAX_THREADS = 32  # blocking handlers at once; the others queue
 MAX_CONNECTIONS = 1000  # beyond it uvicorn answers 503

@@ -73,7 +73,7 @@ CODES: dict[str, Kind] = {
     "schema_version_exists": Kind(409, "The schema version exists"),
     "schema_incompatible": Kind(409, "The schema is not compatible with its last version"),
     "legal_hold": Kind(409, "A legal hold stops this"),
-    "log_exists": Kind(409, "The log exists"),
+    "operation_pending": Kind(409, "The operation has not ended", retryable=True),
     # sizes and types
     "body_too_large": Kind(413, "The body is too large"),
     "event_too_large": Kind(413, "The event is too large"),

@@ -21,8 +21,11 @@ MAX_NUMBER = 2**53 - 1  # RFC 7493, section 2.2: beyond it, readers disagree abo
 MAX_NAME_SHOWN = 64  # characters of a member's name in an error
 
 
-def parse(text: bytes) -> Any:
-    """The value of `text`; raises `Problem` `json_invalid` (400)."""
+def parse(text: bytes, *, check: bool = True) -> Any:
+    """The value of `text`; raises `Problem` `json_invalid` (400).
+
+    Without `check`, depth and numbers are the caller's to `check`, part by part.
+    """
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError as error:
@@ -30,10 +33,16 @@ def parse(text: bytes) -> Any:
         raise Problem(
             "json_invalid", f"The body is not JSON in UTF-8: {error.msg}, {place}"
         ) from None
-    _check(value, [])
+    if check:
+        _check(value, [])
     if orjson.dumps(value) != text:
         json.loads(text, object_pairs_hook=_object)
     return value
+
+
+def check(value: Any) -> None:
+    """Refuse what is nested too deep or a number too large; raises `Problem` `json_invalid`."""
+    _check(value, [])
 
 
 def token(name: str | int) -> str:

@@ -1,0 +1,8 @@
+"""HTTP in, HTTP out: one function for each operation of the contract, and no SQL.
+
+Importing this package registers every function (`contract.operation`).
+"""
+
+from . import account, api_keys, events, exports, health, logs, searches, tlog
+
+__all__ = ["account", "api_keys", "events", "exports", "health", "logs", "searches", "tlog"]

@@ -1,0 +1,44 @@
+"""The caller, and what this server can do."""
+
+from starlette.responses import Response
+
+from .. import export_formats
+from ..contract import operation
+from ..problems import Problem
+from ..store import listings, micros
+from ._http import ServerCall, answer
+
+SIGNATURE_ALGORITHMS = ("ed25519",)
+
+
+@operation("getCaller")
+def get_caller(call: ServerCall) -> Response:
+    """The key of this call."""
+    with call.services.store.read() as connection:
+        row = listings.find_key(connection, call.caller.key_id)
+    if row is None:
+        raise Problem("unauthenticated", "The API key is not known here")
+    body = {
+        "key_id": row.key_id,
+        "name": row.name,
+        "scopes": sorted(row.scopes),
+        "expires_at": None if row.expires_at is None else micros.text(row.expires_at),
+    }
+    bound = {"tenant_id": row.tenant_id, "default_log_id": row.default_log}
+    return answer(body | {name: value for name, value in bound.items() if value is not None})
+
+
+@operation("getCapabilities")
+async def get_capabilities(call: ServerCall) -> Response:
+    """Limits, formats, and the operations that answer 501."""
+    services = call.services
+    return answer(
+        {
+            "version": services.version,
+            "limits": services.limits,
+            "export_formats": list(export_formats.MEDIA_TYPES),
+            "ingest_sources": [],
+            "signature_algorithms": SIGNATURE_ALGORITHMS,
+            "unsupported_operations": services.unsupported,
+        }
+    )

@@ -1,0 +1,26 @@
+"""Health: for load balancers, without a key."""
+
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.responses import Response
+
+from ..contract import operation
+from ..problems import Problem
+from ..store import keys
+from ._http import ServerCall, answer
+
+
+@operation("getHealth")
+async def get_health(call: ServerCall) -> Response:
+    """The process runs."""
+    return answer({"status": "ok", "version": call.services.version})
+
+
+@operation("getReadiness")
+def get_readiness(call: ServerCall) -> Response:
+    """The database answers."""
+    try:
+        with call.services.store.read() as connection:
+            keys.any_exists(connection)
+    except SQLAlchemyError:
+        raise Problem("unavailable", "The database does not answer", retry_after=1.0) from None
+    return answer({"status": "ok", "version": call.services.version})

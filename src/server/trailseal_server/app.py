@@ -1,0 +1,236 @@
+"""The server as an ASGI application, and the ways to run it.
+
+Rules:
+- Every answer carries `Request-Id`: the request's own if it is 1-128 printable ASCII characters,
+  else a new one. Every error is a problem document; what nobody foresaw is `internal_error`, logged
+  with its traceback and told to nobody.
+- The access log (`trailseal.server.access`) has method, path, status, milliseconds, operation, key
+  id and request id: no query, no header, no body.
+- The lifespan opens the store and starts its threads; it ends them within `SHUTDOWN_DEADLINE`.
+"""
+
+import logging
+import re
+import secrets
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, NamedTuple
+
+import orjson
+import uvicorn
+from anyio.to_thread import current_default_thread_limiter
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from . import api, contract
+from .bodies import EVENT, item_validator
+from .limits import MAX_CONNECTIONS, MAX_THREADS, SHUTDOWN_DEADLINE
+from .problems import PROBLEM_TYPE, Problem
+from .services import Services, bootstrap
+from .settings import Settings
+from .store import Store
+
+START_DEADLINE = 30.0  # seconds for a server in a thread: it may have to migrate its database
+
+_REQUEST_ID = re.compile(r"[!-~]{1,128}", re.ASCII)
+_access = logging.getLogger("trailseal.server.access")
+_log = logging.getLogger("trailseal.server")
+
+
+class Running(NamedTuple):
+    """A server that runs: its base URL, and the first key if this start made it."""
+
+    url: str
+    key: str | None
+
+
+def create_app(settings: Settings) -> Starlette:
+    """The application; it opens nothing before its lifespan begins."""
+    document = contract.load()
+    served = contract.functions()
+    operations = contract.operation_ids(document)
+    validate = item_validator(EVENT, document["components"])
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        current_default_thread_limiter().total_tokens = MAX_THREADS
+        store = Store.open(settings.database_url)
+        unsupported = sorted(operations - served.keys())
+        services = Services.open(settings, store, validate, contract.limits(document), unsupported)
+        app.state.services = services
+        services.start()
+        try:
+            yield
+        finally:
+            services.stop()
+
+    async def authenticate(request: Request) -> Any:
+        return await request.app.state.services.authenticate(request)
+
+    routes = [*contract.routes(document, served, authenticate), *api.tlog.ROUTES]
+    edge = Middleware(_Edge)
+    return Starlette(
+        routes=routes,
+        middleware=[edge],
+        lifespan=lifespan,
+        exception_handlers={HTTPException: _from_starlette, Problem: _reraise},
+    )
+
+
+def serve(settings: Settings) -> None:
+    """Run the server until SIGINT or SIGTERM; prints nothing."""
+    uvicorn.Server(_config(settings)).run()
+
+
+@contextmanager
+def running(settings: Settings) -> Iterator[Running]:
+    """A server in a thread, on a free port if the settings' port is 0; stopped with the block.
+
+    Raises RuntimeError if it does not start within `START_DEADLINE` seconds.
+    """
+    with listening(settings) as (listener, url):
+        store = Store.open(settings.database_url)
+        try:
+            key = bootstrap(store)
+        finally:
+            store.close()
+        server = uvicorn.Server(_config(settings))
+        thread = threading.Thread(target=server.run, args=([listener],), name="trailseal-server")
+        thread.start()
+        try:
+            _await_start(server, thread)
+            yield Running(url, key)
+        finally:
+            server.should_exit = True
+            thread.join(2 * SHUTDOWN_DEADLINE)
+
+
+@contextmanager
+def listening(settings: Settings) -> Iterator[tuple[socket.socket, str]]:
+    """A bound socket and its URL: the port is known, and taken, before the server runs."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((settings.host, settings.port))
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        yield listener, f"http://{host}:{listener.getsockname()[1]}"
+
+
+class _Edge:
+    """Around everything: request id, problem documents, access log."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began, status, request_id = time.perf_counter(), 0, _request_id(scope)
+
+        async def tagged(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [
+                    *message.get("headers", []),
+                    (b"request-id", request_id.encode()),
+                ]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, tagged)
+        except Problem as problem:
+            await self._refuse(problem, status, request_id, scope, receive, tagged)
+        except Exception as error:  # noqa: BLE001 - the last place that can answer at all
+            _log.exception("request %s failed", request_id)
+            detail = "The server failed; the request id finds the reason in its log"
+            failed = Problem("internal_error", detail)
+            failed.__cause__ = error
+            await self._refuse(failed, status, request_id, scope, receive, tagged)
+        finally:
+            if _access.isEnabledFor(logging.INFO):
+                operation, key_id = scope.get("trailseal", ("-", "-"))
+                spent = (time.perf_counter() - began) * 1000
+                line = (
+                    scope["method"],
+                    scope["path"],
+                    status,
+                    spent,
+                    operation,
+                    key_id,
+                    request_id,
+                )
+                _access.info("%s %s %d %.1fms %s %s %s", *line)
+
+    async def _refuse(  # noqa: PLR0917 - what ASGI needs to answer
+        self,
+        problem: Problem,
+        status: int,
+        request_id: str,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        if status:
+            raise problem  # the answer has begun: break off the connection
+        await problem_response(problem, scope["path"], request_id)(scope, receive, send)
+
+
+def problem_response(problem: Problem, path: str, request_id: str) -> Response:
+    """The problem document as an answer."""
+    headers = dict(problem.headers)
+    if problem.retry_after is not None:
+        headers["Retry-After"] = str(max(1, round(problem.retry_after)))
+    body = orjson.dumps(problem.as_json(instance=path, request_id=request_id))
+    return Response(body, problem.status, headers, PROBLEM_TYPE)
+
+
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"request-id":
+            text = value.decode("latin-1")
+            if _REQUEST_ID.fullmatch(text):
+                return str(text)
+    return f"req_{secrets.token_hex(12)}"
+
+
+async def _from_starlette(_request: Request, error: Exception) -> Response:
+    """The framework's own refusals: an unknown route, a method that `/tlog` does not have."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - as registered
+    if error.status_code == 405:
+        raise Problem("method_not_allowed", "Only GET is allowed here", headers=error.headers)
+    raise Problem("route_not_found", "There is no such route; see the contract for those there are")
+
+
+async def _reraise(_request: Request, error: Exception) -> Response:
+    raise error
+
+
+def _config(settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        limit_concurrency=MAX_CONNECTIONS,
+        timeout_graceful_shutdown=int(SHUTDOWN_DEADLINE),
+        lifespan="on",
+    )
+
+
+def _await_start(server: uvicorn.Server, thread: threading.Thread) -> None:
+    end = time.monotonic() + START_DEADLINE
+    while not server.started:
+        if not thread.is_alive() or time.monotonic() > end:
+            raise RuntimeError("the server did not start; its log says why")
+        time.sleep(0.01)

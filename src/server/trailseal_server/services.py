@@ -1,0 +1,100 @@
+"""The parts of a running server, opened in order and stopped in the opposite one.
+
+Rules:
+- Nothing runs before `start`. `stop` writes what was accepted, within `SHUTDOWN_DEADLINE`.
+- A database without any key gets a first one, with the scope `admin`; it is shown once.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any
+
+from .auth import Authenticator
+from .exports import Exports
+from .ingest import Ingest
+from .limits import SHUTDOWN_DEADLINE
+from .problems import FieldError
+from .settings import Settings
+from .signer import Signer
+from .store import Store, keys
+from .store.keys import KeyRow
+from .store.pages import Reader
+from .store.searches import Searches
+
+DEFAULT_LOG = "main"  # of the first key: a server can be tried without any set-up
+
+Validate = Callable[[Any], Sequence[FieldError]]
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the functions of the API use."""
+
+    store: Store
+    ingest: Ingest
+    signer: Signer
+    reader: Reader
+    searches: Searches
+    exports: Exports
+    authenticate: Authenticator
+    validate: Validate
+    limits: dict[str, int]
+    unsupported: Sequence[str]
+    version: str = field(default_factory=lambda: version("trailseal"))
+
+    @classmethod
+    def open(
+        cls,
+        settings: Settings,
+        store: Store,
+        validate: Validate,
+        limits: dict[str, int],
+        unsupported: Sequence[str],
+    ) -> "Services":
+        """All parts over an open store; none of them runs yet."""
+        signer = Signer.open(store, settings.key_file, settings.origin_prefix)
+        reader = Reader(store)
+        return cls(
+            store=store,
+            ingest=Ingest(store, validate),
+            signer=signer,
+            reader=reader,
+            searches=Searches(reader),
+            exports=Exports(reader, signer, settings.exports),
+            authenticate=Authenticator(lambda key: _find(store, key)),
+            validate=validate,
+            limits=limits,
+            unsupported=unsupported,
+        )
+
+    def start(self) -> None:
+        """Begin to write, to sign and to export."""
+        self.ingest.start()
+        self.signer.start()
+        self.exports.start()
+
+    def stop(self) -> None:
+        """Write what was accepted, seal it, and end, within `SHUTDOWN_DEADLINE` seconds or so."""
+        end = time.monotonic() + SHUTDOWN_DEADLINE
+        self.ingest.stop(SHUTDOWN_DEADLINE / 2)
+        self.exports.stop()
+        self.signer.stop(max(0.0, end - time.monotonic()))
+        self.store.close()
+
+
+def bootstrap(store: Store) -> str | None:
+    """The first key of a database, all-powerful and shown only now; None if it has one."""
+    with store.write() as connection:
+        if keys.any_exists(connection):
+            return None
+        _, key = keys.create(
+            connection, name="first key", scopes=["admin"], default_log=DEFAULT_LOG
+        )
+    return key
+
+
+def _find(store: Store, key: str) -> KeyRow | None:
+    with store.read() as connection:
+        return keys.find(connection, key)

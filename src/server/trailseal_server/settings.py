@@ -1,0 +1,85 @@
+"""What a server is told when it starts: keywords, else the environment, else a default.
+
+Rules:
+- `Settings(...)` takes exactly what it is given; `Settings.load(...)` adds the environment, where a
+  keyword wins over `TRAILSEAL_<NAME>` and that over the default.
+- Frozen. Its repr never shows the password of a database URL.
+- Files that are not named lie beside the SQLite file.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import make_url
+
+PREFIX = "TRAILSEAL_"
+MAX_PORT = 65_535
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Settings:
+    """`database_url` is an SQLAlchemy URL; `port` 0 takes a free one; `origin_prefix` is what the
+    origins of a new database begin with (an existing one keeps its own)."""
+
+    database_url: str = "sqlite:///trailseal.db"
+    host: str = "127.0.0.1"
+    port: int = 8080
+    origin_prefix: str = "trailseal.local"
+    signing_key_file: Path | None = None
+    export_dir: Path | None = None
+
+    @classmethod
+    def load(cls, environment: Mapping[str, str] | None = None, **keywords: Any) -> "Settings":
+        """Settings from keywords (None: not given) and the environment; raises ValueError with the
+        variable's name for a value that makes no sense, TypeError for an unknown keyword."""
+        found = os.environ if environment is None else environment
+        given: dict[str, Any] = {}
+        for each in fields(cls):
+            text = found.get(PREFIX + each.name.upper())
+            if text:
+                given[each.name] = _typed(each.name, text)
+        given |= {name: value for name, value in keywords.items() if value is not None}
+        return cls(**given)
+
+    def __post_init__(self) -> None:
+        """Refuse what could never work."""
+        if not 0 <= self.port <= MAX_PORT:
+            raise ValueError(f"port must be 0 to {MAX_PORT}")
+
+    def with_port(self, port: int) -> "Settings":
+        """The same settings at another port."""
+        return replace(self, port=port)
+
+    @property
+    def key_file(self) -> Path:
+        """The file of the key that signs checkpoints."""
+        return self.signing_key_file or self._beside(".key")
+
+    @property
+    def exports(self) -> Path:
+        """The folder of finished exports."""
+        return self.export_dir or self._beside(".exports")
+
+    def _beside(self, suffix: str) -> Path:
+        path = make_url(self.database_url).database
+        if not path:
+            raise ValueError("signing_key_file and export_dir are needed for this database")
+        return Path(path + suffix)
+
+    def __repr__(self) -> str:
+        """All settings, with the password of the database URL left out."""
+        url = make_url(self.database_url).render_as_string(hide_password=True)
+        shown = {each.name: getattr(self, each.name) for each in fields(self)}
+        shown["database_url"] = url
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
+
+def _typed(name: str, text: str) -> Any:
+    if name == "port":
+        if not text.isdecimal():
+            raise ValueError(f"{PREFIX}PORT must be a number from 0 to {MAX_PORT}")
+        return int(text)
+    return Path(text) if name in {"signing_key_file", "export_dir"} else text
