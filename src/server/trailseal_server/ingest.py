@@ -135,6 +135,7 @@ class Ingest:
         queue. The future raises Problem too: an atomic request that conflicts, a failing database.
         """
         request = _Request(caller, atomic, Future())
+        request.future.set_running_or_notify_cancel()  # accepted: nobody can cancel it now
         origin = prepare.Origin(caller.key_id, channel_id, sent_at, imported)
         seen: set[tuple[Target, str]] = set()
         for position, event in enumerate(events):

@@ -273,3 +273,11 @@ def test_a_signature_and_a_checksum_are_checked(ingest: Ingest) -> None:
         "checksum_mismatch",
     ]
     assert json.dumps([str(item.error) for item in results]).count("AA==") == 0
+
+
+def test_a_caller_that_goes_away_does_not_stop_the_writer(ingest: Ingest) -> None:
+    """What was accepted is written, cancelled or not, and the next request too."""
+    future = ingest.submit(CALLER, [event(1)])
+    assert not future.cancel()
+    assert future.result(WAIT_S)[0].status == "created"
+    assert write(ingest, event(1))[0].status == "duplicate"
