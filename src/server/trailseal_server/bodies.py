@@ -4,7 +4,8 @@ Rules:
 - A body that breaks the schema is `request_invalid` (400); one that is an event, the code of its
   mistakes when they agree and `event_invalid` when they do not (422).
 - Items that the contract validates separately are not checked here: whoever takes them does it one
-  by one with `item_validator`, so that a bad one is one failed item.
+  by one with `item_validator`, so that a bad one is one failed item. (What is no object at all
+  has no place in any log, and refuses the whole.)
 """
 
 from collections.abc import Callable, Mapping
@@ -82,7 +83,7 @@ class Body:
         for name, member in whole.get("properties", {}).items():
             if member.get(SEPARATELY):
                 self.items = Items(name, member)
-                envelope = {**member, "items": {}}
+                envelope = {**member, "items": {"type": "object"}}
                 schema = {**whole, "properties": {**whole["properties"], name: envelope}}
         self._validator = compile_schema(schema, components)
 

@@ -1,0 +1,195 @@
+"""Shared fixtures: a real server on a free loopback port; clients whose every answer is checked.
+
+- `server`: one for the whole run, with a temporary database. Tests that share it keep apart by
+  logs: `log_id` is a fresh one for each test.
+- `make_server(**settings)`: a server of one's own.
+- `client`: an `httpx.Client` with the first key; every answer is held against the contract by
+  `Checked`, with another validator than the server's.
+- `make_key(**input)`: a key with fewer rights.
+"""
+
+import itertools
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+from openapi_schema_validator import oas31_format_checker
+from trailseal_server.app import Running, running
+from trailseal_server.settings import Settings
+
+SPEC = Path(__file__).parents[1] / "spec" / "openapi.yaml"
+BYTES = "#/components/schemas/Bytes"  # what is streamed is no single JSON value
+TIMEOUT = 40.0  # seconds: longer than the longest wait of the server
+_numbers = itertools.count(1)
+
+
+class Contract:
+    """The contract, read by the tests themselves."""
+
+    @cached_property
+    def document(self) -> dict[str, Any]:
+        """The whole file."""
+        document: dict[str, Any] = yaml.safe_load(SPEC.read_bytes())
+        return document
+
+    @cached_property
+    def operations(self) -> list[tuple[str, str, dict[str, Any]]]:
+        """Method, path and specification of every operation, parameters resolved."""
+        found = []
+        for path, item in self.document["paths"].items():
+            for method in item.keys() & {"get", "put", "post", "delete", "patch"}:
+                given = [*item.get("parameters", []), *item[method].get("parameters", [])]
+                spec = {**item[method], "parameters": [self.resolve(each) for each in given]}
+                found.append((method.upper(), path, spec))
+        # Fixed paths first: /v1/events/batch is no event id.
+        return sorted(found, key=lambda each: (each[1].count("{"), each[1], each[0]))
+
+    def resolve(self, node: Any) -> Any:
+        """A node behind its local reference."""
+        while "$ref" in node:
+            target: Any = self.document
+            for part in node["$ref"].removeprefix("#/").split("/"):
+                target = target[part]
+            node = target
+        return node
+
+    def find(self, method: str, path: str) -> dict[str, Any] | None:
+        """The operation that a request means, or None."""
+        for each_method, template, spec in self.operations:
+            pattern = re.sub(r"\\\{[^}]+\\\}", "[^/]+", re.escape(template))
+            if method == each_method and re.fullmatch(pattern, path):
+                return spec
+        return None
+
+    def check(self, method: str, path: str, response: httpx.Response) -> None:
+        """Refuse an answer that the contract does not describe."""
+        spec = self.find(method, path)
+        status = str(response.status_code)
+        if spec is None:
+            described: Any = self.resolve({"$ref": "#/components/responses/Problem"})
+            assert response.status_code >= 400 or path.startswith("/tlog/"), f"undescribed {path}"
+            if response.status_code < 400:
+                return
+        else:
+            answers = spec["responses"]
+            assert status in answers or f"{status[0]}XX" in answers, f"undescribed status {status}"
+            described = self.resolve(answers.get(status, answers.get(f"{status[0]}XX")))
+        assert response.headers.get("request-id"), "an answer without Request-Id"
+        content = described.get("content", {})
+        media_type = response.headers.get("content-type", "").partition(";")[0]
+        if not content:
+            assert not response.content, "a body where there should be none"
+            return
+        assert media_type in content, f"undescribed media type {media_type}"
+        for name, header in described.get("headers", {}).items():
+            if self.resolve(header).get("required"):
+                assert name in response.headers, f"the header {name} is missing"
+        schema = content[media_type]["schema"]
+        if media_type.endswith("json") and schema.get("$ref") != BYTES:
+            self.check_value(schema, response.json())
+
+    def check_value(self, schema: dict[str, Any], value: Any) -> None:
+        """Refuse a value that does not follow a schema of the contract."""
+        whole = {**schema, "components": self.document["components"]}
+        Draft202012Validator(whole, format_checker=oas31_format_checker).validate(value)
+
+
+class Checked(httpx.BaseTransport):
+    """A transport that holds every answer against the contract."""
+
+    def __init__(self, contract: Contract) -> None:
+        self._contract = contract
+        self._inner = httpx.HTTPTransport()
+        self.seen: set[str] = set()
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send, read and check."""
+        response = self._inner.handle_request(request)
+        response.read()
+        self._contract.check(request.method, request.url.path, response)
+        spec = self._contract.find(request.method, request.url.path)
+        if spec is not None and response.status_code < 300:
+            self.seen.add(spec["operationId"])
+        return response
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._inner.close()
+
+
+@pytest.fixture(scope="session")
+def contract() -> Contract:
+    """The contract as the tests read it."""
+    return Contract()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A running server that all tests share: `url`, and `key`, the first API key."""
+    path = tmp_path_factory.mktemp("server") / "trailseal.db"
+    with running(Settings(database_url=f"sqlite:///{path}", port=0)) as started:
+        yield started
+
+
+@pytest.fixture
+def make_server(tmp_path: Path) -> Iterator[Callable[..., Running]]:
+    """Starts servers that end with the test."""
+    with ExitStack() as stack:
+
+        def make(**settings: Any) -> Running:
+            given = {
+                "database_url": f"sqlite:///{tmp_path / 'trailseal.db'}",
+                "port": 0,
+                **settings,
+            }
+            return stack.enter_context(running(Settings(**given)))
+
+        yield make
+
+
+@pytest.fixture
+def make_client(contract: Contract) -> Iterator[Callable[..., httpx.Client]]:
+    """Makes clients of a server, with a key or without, that check every answer."""
+    with ExitStack() as stack:
+
+        def make(server: Running, key: str | None = None) -> httpx.Client:
+            headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+            client = httpx.Client(
+                transport=Checked(contract), base_url=server.url, headers=headers, timeout=TIMEOUT
+            )
+            return stack.enter_context(client)
+
+        yield make
+
+
+@pytest.fixture
+def client(server: Running, make_client: Callable[..., httpx.Client]) -> httpx.Client:
+    """A client of the shared server, with the key that may do everything."""
+    return make_client(server, server.key)
+
+
+@pytest.fixture
+def make_key(client: httpx.Client) -> Callable[..., str]:
+    """Makes keys of the shared server: `make_key(scopes=[…], tenant_id=…)`."""
+
+    def make(**given: Any) -> str:
+        answer = client.post("/v1/api-keys", json={"name": "test", "scopes": ["admin"], **given})
+        secret: str = answer.raise_for_status().json()["secret"]
+        return secret
+
+    return make
+
+
+@pytest.fixture
+def log_id(client: httpx.Client) -> str:
+    """A log of the shared server that no other test writes to."""
+    name = f"log-{next(_numbers)}"
+    client.post("/v1/logs", json={"log_id": name}).raise_for_status()
+    return name

@@ -1,0 +1,197 @@
+"""Bodies and parameters that the server must refuse, each with a clear problem and never a 5xx."""
+
+import gzip
+from typing import Any
+
+import httpx
+import pytest
+
+JSON = {"Content-Type": "application/json"}
+SECRET = "payload-that-must-not-be-repeated"
+
+MALFORMED = {
+    "nothing": b"",
+    "cut": b'{"action": "x"',
+    "not utf-8": b'{"action": "\xff"}',
+    "byte order mark": b'\xef\xbb\xbf{"action": "x"}',
+    "nan": b'{"action": "x", "data": NaN}',
+    "infinity": b'{"action": "x", "data": 1e999}',
+    "large integer": b'{"action": "x", "data": 9007199254740992}',
+    "large float": b'{"action": "x", "data": -1e16}',
+    "huge integer": b'{"action": "x", "data": ' + b"9" * 5000 + b"}",
+    "lone surrogate": b'{"action": "x", "message": "\\ud800"}',
+    "duplicate key": b'{"action": "x", "action": "y"}',
+    "nested duplicate key": b'{"action": "x", "data": [{"a": 1, "a": 1}]}',
+    "65 levels": b'{"action": "x", "data": ' + b"[" * 64 + b"]" * 64 + b"}",
+    "deep": b"[" * 100_000,
+    "two values": b'{"action": "x"} {}',
+}
+
+
+@pytest.mark.parametrize("kind", MALFORMED)
+def test_a_body_that_is_not_strict_json_is_400(
+    kind: str, client: httpx.Client, log_id: str
+) -> None:
+    """One text, one meaning: whatever readers could disagree about is refused."""
+    answer = client.post(
+        "/v1/events", params={"log_id": log_id}, content=MALFORMED[kind], headers=JSON
+    )
+    assert (answer.status_code, answer.json()["code"]) == (400, "json_invalid"), answer.text
+
+
+def test_64_levels_and_the_largest_number_are_accepted(client: httpx.Client, log_id: str) -> None:
+    """The limits themselves are inside."""
+    deep: Any = 2**53 - 1
+    for _ in range(63):
+        deep = [deep]
+    answer = client.post(
+        "/v1/events", params={"log_id": log_id}, json={"action": "x", "data": deep}
+    )
+    assert answer.status_code == 201, answer.text
+
+
+REFUSED = [
+    ({}, "/action", "field_required"),
+    ({"action": 3}, "/action", "field_type"),
+    ({"action": "x" * 257}, "/action", "field_too_long"),
+    ({"action": "x", "acton": SECRET}, "/acton", "event_invalid"),
+    ({"action": "x", "__x": SECRET}, "/__x", "field_reserved"),
+    ({"action": "x", "outcome": SECRET}, "/outcome", "event_invalid"),
+    ({"action": "x", "actor": {"name": SECRET}}, "/actor/id", "field_required"),
+    ({"action": "x", "context": {"source_ip": SECRET}}, "/context/source_ip", "event_invalid"),
+    ({"action": "x", "tags": {"k": 1}}, "/tags/k", "field_type"),
+    ({"action": "x", "id": "batch"}, "/id", "event_invalid"),
+    ([], "", "field_type"),
+]
+
+
+@pytest.mark.row("C-08")
+@pytest.mark.parametrize(("event", "pointer", "code"), REFUSED)
+def test_a_bad_event_is_422_and_names_its_field(
+    event: Any, pointer: str, code: str, client: httpx.Client, log_id: str
+) -> None:
+    """The error has the code, the JSON Pointer and what is allowed, and not what was sent."""
+    answer = client.post("/v1/events", params={"log_id": log_id}, json=event)
+    assert answer.status_code == 422
+    assert (code, pointer) in {(each["code"], each["pointer"]) for each in answer.json()["errors"]}
+    assert SECRET not in answer.text
+
+
+@pytest.mark.row("C-07", "A-07")
+def test_a_bad_item_of_a_batch_is_one_failed_item(client: httpx.Client, log_id: str) -> None:
+    """The others are stored, results stay in order, and pointers name the place."""
+    bad = [{"action": 3}, {"action": "x", "data": 2**60}, {"action": "x", "data": _deep(70)}]
+    events = [{"id": "first", "action": "x"}, *bad, {"id": "last", "action": "x"}]
+    answer = client.post("/v1/events/batch", params={"log_id": log_id}, json={"events": events})
+    assert answer.status_code == 200, answer.text
+    results = answer.json()["results"]
+    assert [each["status"] for each in results] == ["created", *["failed"] * len(bad), "created"]
+    for position, result in enumerate(results):
+        assert result["position"] == position
+        for error in result.get("error", {}).get("errors", []):
+            assert error["pointer"].startswith(f"/events/{position}")
+
+
+def test_an_item_that_is_no_object_refuses_the_batch(client: httpx.Client, log_id: str) -> None:
+    """It has no id and no tenant: there is no log in which it could fail."""
+    body = {"events": [{"action": "x"}, 7]}
+    answer = client.post("/v1/events/batch", params={"log_id": log_id}, json=body)
+    assert (answer.status_code, answer.json()["code"]) == (400, "request_invalid")
+    assert answer.json()["errors"][0]["pointer"] == "/events/1"
+
+
+@pytest.mark.row("A-07")
+def test_an_atomic_batch_with_a_bad_event_writes_nothing(client: httpx.Client, log_id: str) -> None:
+    """422, and the log stays empty."""
+    body = {"events": [{"action": "x"}, {"action": 3}], "atomic": True}
+    answer = client.post("/v1/events/batch", params={"log_id": log_id}, json=body)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "/events/1/action"
+    assert client.get("/v1/events", params={"log_id": log_id}).json()["items"] == []
+
+
+@pytest.mark.row("A-05", "C-02")
+@pytest.mark.parametrize(
+    ("count", "status", "code"), [(0, 422, "batch_empty"), (1001, 413, "batch_too_large")]
+)
+def test_a_batch_has_1_to_1000_events(
+    count: int, status: int, code: str, client: httpx.Client, log_id: str
+) -> None:
+    """Both ends have a code of their own."""
+    body = {"events": [{"action": "x"}] * count}
+    answer = client.post("/v1/events/batch", params={"log_id": log_id}, json=body)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_over_its_limit_is_413(chunked: bool, client: httpx.Client, log_id: str) -> None:
+    """Declared or streamed: an event of more than 1 MiB is refused."""
+    text = b'{"action": "x", "message": "' + b"x" * (1 << 20) + b'"}'
+    content = (text[at : at + 65536] for at in range(0, len(text), 65536)) if chunked else text
+    try:
+        answer = client.post("/v1/events", params={"log_id": log_id}, content=content, headers=JSON)
+    except (httpx.WriteError, httpx.ReadError):
+        assert chunked  # the server may hang up while the body still comes
+        return
+    assert (answer.status_code, answer.json()["code"]) == (413, "event_too_large")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Content-Type": "text/plain"},
+        {"Content-Type": "application/json; charset=latin-1"},
+        {"Content-Type": "application/json", "Content-Encoding": "gzip"},
+    ],
+)
+def test_another_media_type_or_encoding_is_415(
+    headers: dict[str, str], client: httpx.Client, log_id: str
+) -> None:
+    """A compressed body is refused too: a small one could stand for a huge one."""
+    content = gzip.compress(b'{"action": "x"}')
+    answer = client.post("/v1/events", params={"log_id": log_id}, content=content, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (415, "media_type_unsupported")
+
+
+def test_an_answer_that_is_not_accepted_is_406(client: httpx.Client) -> None:
+    """The server does not send what the client cannot read."""
+    answer = client.get("/v1/events", headers={"Accept": "image/png"})
+    assert (answer.status_code, answer.json()["code"]) == (406, "not_acceptable")
+
+
+PARAMETERS = [
+    ("limt=3", "/query/limt", "request_invalid"),
+    ("limit=0", "/query/limit", "limit_invalid"),
+    ("limit=1001", "/query/limit", "limit_invalid"),
+    ("limit=ten", "/query/limit", "limit_invalid"),
+    ("limit=1&limit=2", "/query/limit", "limit_invalid"),
+    ("limit=1_0", "/query/limit", "limit_invalid"),
+    ("offset=-1", "/query/offset", "offset_invalid"),
+    ("cursor=nonsense", "/query/cursor", "cursor_invalid"),
+    ("order=up", "/query/order", "request_invalid"),
+    ("wait=31", "/query/wait", "request_invalid"),
+    ("wait=1", "/query/wait", "request_invalid"),
+    ("include=total,everything", "/query/include/1", "request_invalid"),
+    ("source_ip=localhost", "/query/source_ip", "request_invalid"),
+    ("start=yesterday", "/query/start", "request_invalid"),
+    ("log_id=UPPER", "/query/log_id", "request_invalid"),
+]
+
+
+@pytest.mark.row("P-47")
+@pytest.mark.parametrize(("query", "pointer", "code"), PARAMETERS)
+def test_a_bad_parameter_is_400_and_named(
+    query: str, pointer: str, code: str, client: httpx.Client, log_id: str
+) -> None:
+    """Unknown, repeated, of a wrong type or out of bounds: the problem says which one."""
+    own = "" if "log_id" in query else f"&log_id={log_id}"
+    answer = client.get(f"/v1/events?{query}{own}")
+    assert (answer.status_code, answer.json()["code"]) == (400, code), answer.text
+    assert pointer in {each["pointer"] for each in answer.json()["errors"]}
+
+
+def _deep(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
