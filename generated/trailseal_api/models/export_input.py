@@ -34,8 +34,8 @@ class ExportInput(Model):
         time_field (TimeField | Unset): The server's clock or the client's.
         order (Order | Unset): Ascending or descending.
         order_by (OrderBy | Unset): The field to sort by; equal values are sorted by index.
-        include_proofs (bool | Unset): Adds an inclusion proof to each line; needed to prove a filtered export. False if
-            left out.
+        include_proofs (bool | Unset): Whether each line of a `jsonl` that is filtered, capped or descending has an
+            inclusion proof, without which it cannot be verified. True if left out.
     """
 
     format_: ExportFormat | Unset = UNSET

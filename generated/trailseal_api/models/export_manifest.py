@@ -22,7 +22,7 @@ class ExportManifest(Model):
             `v` (1), `export_id`, `log_id`, `origin`, `format`, `compression`, `created_at`;
             `filter` and `query` as asked for (null if none), `order`;
             `first_index`, `last_index`, `count` of the events, `bytes` and hex `sha256` of the
-            download as stored (compressed, if it is); `checkpoint` (`{tree_size, root_hash}`);
+            download as stored (compressed, if it is); `checkpoint`, the signed note;
             `boundary` (`{left, right}`, each a list of `[level, index, hex]`: the compact range left
             of the first leaf and right of the last; unfiltered ranges only);
             `start`, `end` as times, `before` and `after` (`{index, entry, hashes}`: the entries just

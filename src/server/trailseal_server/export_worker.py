@@ -145,11 +145,12 @@ class Worker:
             most = checkpoint.tree_size if job["search"] is None else job["tree_size"]
             selection = selected(connection, reads.at_size(log, most), job)
             total, exact = reads.count(connection, selection)
+        recomputable = selection.is_range and job["order"] == "asc" and job["most"] is None
         chunks = read_chunks(
             self._store,
             selection,
             job["order"],
-            checkpoint if job["include_proofs"] and not selection.is_range else None,
+            checkpoint if job["include_proofs"] and not recomputable else None,
             job["most"],
         )
         tally = _Tally()

@@ -111,20 +111,17 @@ class Signer:
     def seal(self, log_id: str) -> CheckpointRow:
         """The checkpoint of the log as it is now, signed unless there is one.
 
-        Raises Problem: log_not_found, checkpoint_not_found (an empty log has none).
+        Raises Problem: log_not_found.
         """
         with self._store.read() as connection:
             log = logs.find(connection, log_id)
             if log is None:
                 raise Problem("log_not_found", "There is no such log")
             row = checkpoints.at(connection, log_id, log.sealed_size)
-            grown = log.size > log.sealed_size
-            root = self._root(connection, log, row) if grown else None
-        if root is not None:
-            row = self._publish(log, root)
-        if row is None:
-            raise Problem("checkpoint_not_found", "An empty log has no checkpoint")
-        return row
+            if row is not None and log.size == log.sealed_size:
+                return row
+            root = self._root(connection, log, row)
+        return self._publish(log, root)
 
     def wait(self, log_id: str, index: int, timeout: float) -> CheckpointRow | None:
         """The latest checkpoint once it covers `index`; None after `timeout` seconds."""
@@ -160,7 +157,7 @@ class Signer:
 
     def _root(self, connection: Connection, log: logs.LogRow, last: CheckpointRow | None) -> bytes:
         edge = split(log.edge)
-        if len(edge) != log.size.bit_count() or (last is None) != (log.sealed_size == 0):
+        if len(edge) != log.size.bit_count() or (last is None and log.sealed_size):
             raise SignerError("the log's row does not match its checkpoints")
         read = NodeReader(connection, log.log_id, log.size)
         if last is not None and range_hash(0, last.tree_size, read) != last.root_hash:

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from sqlalchemy import update
 from trailseal_server.auth import Caller
 from trailseal_server.ingest import Ingest
+from trailseal_server.log import EMPTY_ROOT
 from trailseal_server.problems import Problem
 from trailseal_server.signer import Signer, SignerError, load_key
 from trailseal_server.store import Store, checkpoints, keys, logs, tiles
@@ -113,14 +114,24 @@ def test_a_database_that_is_no_continuation_is_not_signed(
         signer.seal("main")
 
 
-def test_an_empty_or_missing_log_has_no_checkpoint(store: Store, signer: Signer) -> None:
-    """Each has its own error."""
+def test_an_empty_log_has_one_checkpoint_that_grows_on(
+    store: Store, ingest: Ingest, signer: Signer
+) -> None:
+    """Size 0 and the hash of nothing, signed once however often it is asked for."""
     with store.write() as connection:
-        logs.create(connection, "empty")
-    for log_id, code in (("empty", "checkpoint_not_found"), ("none", "log_not_found")):
-        with pytest.raises(Problem) as caught:
-            signer.seal(log_id)
-        assert caught.value.code == code
+        logs.create(connection, "main")
+    first = signer.seal("main")
+    assert (first.tree_size, first.root_hash) == (0, EMPTY_ROOT)
+    assert signer.seal("main") == first
+    grow(ingest, 0, 2)
+    assert signer.seal("main").tree_size == 2
+
+
+def test_a_missing_log_has_no_checkpoint(signer: Signer) -> None:
+    """It has its own error."""
+    with pytest.raises(Problem) as caught:
+        signer.seal("none")
+    assert caught.value.code == "log_not_found"
 
 
 def test_the_background_signer_covers_what_others_wait_for(ingest: Ingest, signer: Signer) -> None:

@@ -29,8 +29,12 @@ class CheckpointRow:
 def record(connection: Connection, row: CheckpointRow, *, after: int) -> bool:
     """Store the checkpoint that follows the one of size `after` (0: none); False if that is no
     longer the last one, or the log is smaller than the checkpoint."""
+    if row.tree_size == 0 and at(connection, row.log_id, 0) is not None:
+        return False  # the empty log's only checkpoint; its size cannot show that it exists
     here = (logs_table.c.log_id == row.log_id) & (logs_table.c.sealed_size == after)
-    grown = (logs_table.c.size >= row.tree_size) & (logs_table.c.sealed_size < row.tree_size)
+    grown = logs_table.c.size >= row.tree_size
+    if row.tree_size:
+        grown &= logs_table.c.sealed_size < row.tree_size
     swap = update(logs_table).where(here & grown).values(sealed_size=row.tree_size)
     if connection.execute(swap).rowcount != 1:
         return False
