@@ -9,6 +9,7 @@ from pathlib import Path
 from trailseal._models import Checkpoint, Download, Event, Page, Receipt, VerificationKey
 from trailseal.errors import ConfigurationError
 from trailseal.verify import Verifier
+from trailseal.verify.bundle import Files, Manifest, read_sidecar
 
 Subject = Event | Page | Receipt | Checkpoint | Download | str | os.PathLike[str]
 
@@ -29,7 +30,9 @@ def log_of(subject: Subject) -> str | None:
         return subject.items[0].log_id if subject.items else None
     if isinstance(subject, Checkpoint):
         return subject.origin.rpartition("/")[2]
-    return subject.export.log_id if isinstance(subject, Download) else None
+    if isinstance(subject, Download):
+        return subject.export.log_id
+    return Manifest.parse(read_sidecar(Files.locate(Path(subject)).manifest)).log_id
 
 
 def check(verifier: Verifier, subject: Subject) -> None:

@@ -153,7 +153,8 @@ def _spelled_out(event: EventLike, at: str, faults: Faults) -> dict[str, Any]:
             )
         full["resources"] = [full.pop("resource")]
     if "resources" in full:
-        full["resources"] = [_resource(item) for item in _listed(full["resources"])]
+        listed = _listed(full["resources"])
+        full["resources"] = [*map(_resource, listed)] if isinstance(listed, list) else listed
     if "subjects" in full:
         full["subjects"] = _listed(full["subjects"])
     if isinstance(full.get("id"), UUID):
@@ -234,7 +235,7 @@ def _copied(value: Any, at: str, depth: int, faults: Faults) -> Any:
         return [_plain(item, f"{at}/{i}", depth + 1, faults) for i, item in enumerate(value)]
     else:
         kind = type(value).__name__
-        report(faults, "field_type", at, f"a {kind} is no JSON: write it as a string or a mapping")
+        report(faults, "field_type", at, f"{kind} is no JSON: write it as a string or a mapping")
     return None
 
 

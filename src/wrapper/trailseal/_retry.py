@@ -50,7 +50,8 @@ def delay(error: ApiError, tries: int, jitter: Callable[[], float]) -> float | N
     """Seconds to wait after `tries` tries (from 0), or None where the server asks for too long."""
     if error.retry_after is not None:
         return error.retry_after if error.retry_after <= MAX_RETRY_AFTER else None
-    return jitter() * min(BACKOFF_CAP, BACKOFF_BASE * 2.0**tries)
+    doubled = BACKOFF_BASE * 2.0 ** min(tries, 64)  # above any cap, and never an OverflowError
+    return jitter() * min(BACKOFF_CAP, doubled)
 
 
 def attempts(

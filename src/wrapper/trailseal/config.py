@@ -46,8 +46,8 @@ class Settings:
 
     @property
     def key_id(self) -> str:
-        """The public part of the API key: `ab12cd34` of `ts_ab12cd34_…`."""
-        return self.api_key.split("_")[1] if self.api_key else ""
+        """The API key's id, as the server names it: `key_ab12cd34` of `ts_ab12cd34_…`."""
+        return "key_" + self.api_key.split("_")[1] if self.api_key else ""
 
     @property
     def described(self) -> str:

@@ -1,0 +1,252 @@
+"""Events are completed and checked before any I/O, and the caller's objects stay as they are."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from datetime import UTC, datetime, timedelta, timezone
+from uuid import UUID
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from trailseal import Actor, Resource
+from trailseal._event_rules import FIELDS
+from trailseal._events import MAX_EVENT_BYTES, EventFields, encode, prepare
+from trailseal._ids import timestamp, uuid7
+from trailseal.errors import EventValidationError
+
+from .test_errors import SPEC
+
+
+def faults(event: object) -> dict[str, str]:
+    """Pointer → code of what is wrong."""
+    with pytest.raises(EventValidationError) as caught:
+        prepare(event)  # type: ignore[arg-type]  # wrong on purpose
+    return {detail.pointer: detail.code for detail in caught.value.errors}
+
+
+@pytest.mark.row("A-18", "L-05", "P-20")
+def test_short_forms_become_the_contracts_and_ids_are_filled_in() -> None:
+    """What a person writes in one line is a whole event."""
+    event = prepare(
+        {
+            "action": "invoice.deleted",
+            "actor": Actor("user_1", name="Ada", on_behalf_of=(Actor("svc"),)),
+            "resources": [
+                ("invoice", "inv_1", "Invoice #1"),
+                Resource("r2", parent=Resource("r3")),
+                "r4",
+            ],
+            "occurred_at": datetime(2026, 1, 2, 3, 4, 5, 6, timezone(timedelta(hours=1))),
+            "message": None,
+            "data": None,
+        },
+        tenant="t1",
+    ).event
+    UUID(event["id"])
+    assert {name: value for name, value in event.items() if name != "id"} == {
+        "action": "invoice.deleted",
+        "actor": {"id": "user_1", "name": "Ada", "on_behalf_of": [{"id": "svc"}]},
+        "resources": [
+            {"type": "invoice", "id": "inv_1", "name": "Invoice #1"},
+            {"id": "r2", "parent": {"id": "r3"}},
+            {"id": "r4"},
+        ],
+        "occurred_at": "2026-01-02T02:04:05.000006Z",
+        "data": None,
+        "tenant_id": "t1",
+    }
+
+
+def test_what_was_given_is_sent_as_given() -> None:
+    """A time as a string keeps its offset and precision: it is hashed as it is."""
+    given_event = {"id": "e:1", "action": "a", "occurred_at": "2026-01-01T00:00:00.123456789+05:30"}
+    assert prepare(given_event).event == given_event
+    assert json.loads(prepare(given_event).content) == given_event
+
+
+@pytest.mark.row("P-23", "J-04")
+def test_the_callers_objects_are_never_changed() -> None:
+    """Not the mapping, nor anything in it; later changes do not reach the event."""
+    event = {
+        "action": "a",
+        "actor": {"id": "u"},
+        "resource": {"id": "r"},
+        "data": {"deep": [1, {"x": (2,)}]},
+    }
+    before = copy.deepcopy(event)
+    prepared = prepare(event, tenant="t")
+    assert event == before
+    event["data"]["deep"].append(9)  # type: ignore[index]  # a list, two levels down
+    assert prepared.event["data"] == {"deep": [1, {"x": [2]}]}
+
+
+@pytest.mark.row("A-06", "A-07", "L-04", "C-08")
+@pytest.mark.parametrize(
+    ("event", "pointer", "code"),
+    [
+        ({}, "/action", "field_required"),
+        ({"action": ""}, "/action", "field_required"),
+        ({"action": 5}, "/action", "field_type"),
+        ({"action": "a" * 257}, "/action", "field_too_long"),
+        ({"action": "a", "actor": {}}, "/actor/id", "field_required"),
+        ({"action": "a", "actor": {"id": "u", "type": "human"}}, "/actor/type", "event_invalid"),
+        ({"action": "a", "actor": ["u"]}, "/actor", "field_type"),
+        ({"action": "a", "resource": ("t", "")}, "/resources/0/id", "field_required"),
+        ({"action": "a", "resources": "r"}, "/resources", "field_type"),
+        ({"action": "a", "resources": ["r"] * 101}, "/resources", "field_too_long"),
+        ({"action": "a", "resource": "r", "resources": []}, "/resource", "event_invalid"),
+        ({"action": "a", "id": "batch"}, "/id", "event_invalid"),
+        ({"action": "a", "id": ".x"}, "/id", "event_invalid"),
+        ({"action": "a", "id": "x\n"}, "/id", "event_invalid"),
+        ({"action": "a", "occurred_at": datetime(2026, 1, 1)}, "/occurred_at", "event_invalid"),  # noqa: DTZ001  # naive on purpose
+        ({"action": "a", "occurred_at": "2026-01-01T00:00:00"}, "/occurred_at", "event_invalid"),
+        ({"action": "a", "occurred_at": "2026-02-30T00:00:00Z"}, "/occurred_at", "event_invalid"),
+        (
+            {"action": "a", "occurred_at": "2026-01-01T00:00:00+00:00Z"},
+            "/occurred_at",
+            "event_invalid",
+        ),
+        ({"action": "a", "context": {"source_ip": "1.2.3"}}, "/context/source_ip", "event_invalid"),
+        ({"action": "a", "tags": {"k": 1}}, "/tags/k", "field_type"),
+        (
+            {"action": "a", "tags": dict.fromkeys(map(str, range(65)), "")},
+            "/tags",
+            "field_too_long",
+        ),
+        ({"action": "a", "data": {"a/b~": {"__x": 1}}}, "/data/a~1b~0/__x", "field_reserved"),
+        ({"action": "a", "data": 2**53}, "/data", "event_invalid"),
+        ({"action": "a", "data": float("nan")}, "/data", "event_invalid"),
+        ({"action": "a", "data": "\ud800"}, "/data", "event_invalid"),
+        ({"action": "a", "data": {1: 2}}, "/data", "field_type"),
+        ({"action": "a", "data": {"x": object()}}, "/data/x", "field_type"),
+        ({"action": "a", "data": b"x"}, "/data", "field_type"),
+        ({"action": "a", "severity": "hgih"}, "/severity", "event_invalid"),
+        ({"action": "a", "checksum": "zz"}, "/checksum", "event_invalid"),
+        ({"action": "a", "message": "x" * 65_537}, "/message", "field_too_long"),
+        ("text", "", "field_type"),
+    ],
+)
+def test_a_fault_is_named_with_its_pointer(event: object, pointer: str, code: str) -> None:
+    """Every rule of the contract is checked at home."""
+    assert faults(event) == {pointer: code}
+
+
+def test_all_faults_are_reported_at_once() -> None:
+    """Nobody wants to mend one field per try."""
+    assert set(faults({"actor": {}, "outcome": "ok", "tags": []})) == {
+        "/action",
+        "/actor/id",
+        "/outcome",
+        "/tags",
+    }
+
+
+@pytest.mark.parametrize(
+    ("event", "hint"),
+    [
+        ({"action": "a", "actr": "u"}, "Did you mean 'actor'?"),
+        ({"action": "a", "actor": {"id": "u", "emial": "x"}}, "Did you mean 'email'?"),
+        ({"action": "a", "outcome": "succes"}, "Did you mean 'success'?"),
+    ],
+)
+def test_a_misspelt_name_gets_a_suggestion(event: dict[str, object], hint: str) -> None:
+    """A typo in an audit log is a lost fact."""
+    with pytest.raises(EventValidationError, match=re.escape(hint)):
+        prepare(event)
+
+
+def test_an_error_never_repeats_a_value() -> None:
+    """Error texts land in logs, where payloads must not."""
+    with pytest.raises(EventValidationError) as caught:
+        prepare(
+            {
+                "action": ["hush"],
+                "outcome": "hush",
+                "context": {"source_ip": "hush"},
+                "id": "hush hush",
+            }
+        )
+    assert "hush" not in str(caught.value) + str([d.detail for d in caught.value.errors])
+
+
+def test_depth_and_size_are_limited() -> None:
+    """64 levels and 1 MiB, as the server has them; cycles end there too."""
+    deep: object = 1
+    for _ in range(63):
+        deep = [deep]
+    prepare({"action": "a", "data": deep})
+    assert list(faults({"action": "a", "data": [deep]}).values()) == ["event_invalid"]
+    cycle: list[object] = []
+    cycle.append(cycle)
+    assert list(faults({"action": "a", "data": cycle}).values()) == ["event_invalid"]
+    assert faults({"action": "a", "data": ["x" * 65_536] * 17}) == {"": "event_too_large"}
+    assert (
+        len(prepare({"action": "a", "data": "x" * (MAX_EVENT_BYTES - 200)}).content)
+        <= MAX_EVENT_BYTES
+    )
+
+
+def test_the_table_of_fields_is_that_of_the_contract() -> None:
+    """A field that the contract gains or loses is noticed here."""
+    schemas = yaml.safe_load(SPEC.read_text())["components"]["schemas"]
+    assert set(FIELDS) == set(schemas["EventInput"]["properties"])
+    assert set(EventFields.__annotations__) - {"resource"} == set(FIELDS) - {"action"}
+
+
+json_like = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=6),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4)
+    ),
+    max_leaves=20,
+)
+
+
+@given(json_like)
+def test_free_json_passes_unchanged_or_is_refused(data: object) -> None:
+    """Whatever is accepted comes back from the wire as the same JSON."""
+    try:
+        content = prepare({"action": "a", "data": data}).content
+    except EventValidationError:
+        return
+    assert json.loads(content)["data"] == data
+
+
+@given(st.integers(0, 2**48 - 1), st.binary(min_size=10, max_size=10))
+def test_a_uuid7_has_version_variant_and_its_time(ms: int, noise: bytes) -> None:
+    """RFC 9562, 5.7."""
+    value = UUID(uuid7(ms, noise))
+    assert (value.version, value.variant) == (7, "specified in RFC 4122")
+    assert value.int >> 80 == ms
+
+
+def test_uuid7_of_the_rfc() -> None:
+    """RFC 9562, appendix A.6: the same time and random bits give the same id."""
+    rand_a, rand_b = 0xCC3, 0x18C4DC0C0C07398F
+    noise = (rand_a << 62 | rand_b & (1 << 62) - 1).to_bytes(10)
+    assert uuid7(0x017F22E279B0, noise) == "017f22e2-79b0-7cc3-98c4-dc0c0c07398f"
+
+
+def test_uuid7s_do_not_repeat() -> None:
+    """74 random bits within a millisecond."""
+    assert len({uuid7() for _ in range(10_000)}) == 10_000
+
+
+@given(st.datetimes(timezones=st.timezones()))
+def test_a_timestamp_is_the_same_moment_in_utc_with_microseconds(moment: datetime) -> None:
+    """`2026-01-31T12:00:00.000000Z`, for every year and zone."""
+    try:
+        text = timestamp(moment)
+    except OverflowError:
+        return
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", text)
+    assert datetime.fromisoformat(text) == moment.astimezone(UTC)
+
+
+def test_encoding_is_compact_utf8() -> None:
+    """No spaces, no escapes that UTF-8 does not need."""
+    assert encode({"a": "é", "b": [1]}) == '{"a":"é","b":[1]}'.encode()

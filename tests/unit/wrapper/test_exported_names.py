@@ -1,0 +1,38 @@
+"""What the package offers, and what importing it costs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import trailseal
+
+NAMES = [
+    *("Actor", "AsyncClient", "AsyncPager", "AsyncSearch", "BatchItem", "BatchResult", "Caller"),
+    *("Checkpoint", "Client", "ConsistencyProof", "Download", "Event", "Export"),
+    *("InclusionProof", "Operation", "Page", "Pager", "Receipt", "Resource", "Search"),
+    *("TrailSealError", "UnreadFailuresWarning", "VerificationKey", "errors", "verify"),
+]
+
+
+def test_public_names_are_pinned() -> None:
+    """A name appears or vanishes only on purpose, and each can be loaded."""
+    assert trailseal.__all__ == NAMES
+    assert all(getattr(trailseal, name) is not None for name in NAMES)
+    assert set(NAMES) <= set(dir(trailseal))
+
+
+def test_unknown_name_is_an_attribute_error() -> None:
+    """A misspelt name fails as in any module."""
+    with pytest.raises(AttributeError, match="Clinet"):
+        trailseal.Clinet  # noqa: B018  # the access is the test
+
+
+@pytest.mark.parametrize("code", ["import trailseal", "import trailseal.errors, trailseal.config"])
+def test_import_loads_no_http_library(code: str) -> None:
+    """Importing the package, its errors and settings loads neither httpx nor cryptography."""
+    loaded = "print([m for m in ('httpx', 'cryptography', 'trailseal_api') if m in sys.modules])"
+    command = [sys.executable, "-c", f"import sys; {code}; {loaded}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)  # our own code
+    assert done.stdout.strip() == "[]"
