@@ -1,9 +1,8 @@
-"""The only module that reaches httpx: sends one attempt, and says how it went.
+"""The only module, with `_deadline`, that reaches httpx: sends one attempt, and says how it went.
 
 1. Nothing is opened before the first request; then one connection pool serves all calls.
 2. What httpx raises becomes an `Outcome`; no exception of httpx leaves here.
-3. The deadline holds for the whole attempt: each phase may take what is left, and between two
-   pieces of a body the clock is looked at again.
+3. The deadline holds for the whole attempt, down to the single read of a socket (`_deadline`).
 4. A body in memory has a limit, also when it is unpacked: a gzip bomb is an error.
 5. Redirects are never followed: an API key must not wander.
 """
@@ -22,6 +21,7 @@ from typing import Any, cast
 import httpx
 from trailseal_api.client import AuthenticatedClient
 
+from trailseal._deadline import install, until
 from trailseal._flow import Attempt, Outcome, Request, Response
 from trailseal.config import Settings
 from trailseal.errors import ClosedError, TransportError, UnexpectedResponseError, from_transport
@@ -76,27 +76,27 @@ class Transport(_Base):
         """The httpx client, made at first use."""
         with self._lock:
             if self.closed or self.api._client is None:  # noqa: SLF001  # ours: whether it was made yet
-                self.api.set_httpx_client(httpx.Client(**self._options()))
+                self.api.set_httpx_client(install(httpx.Client(**self._options())))
             return self.api.get_httpx_client()
 
     def send(self, attempt: Attempt, left: float) -> Outcome:
         """Send one attempt within `left` seconds."""
         deadline = time.monotonic() + left
         try:
-            client = self.http()
-            response = client.send(
-                client.build_request(**self._prepare(attempt, left)), stream=True
-            )
-            try:
-                body = _Body(attempt, response)
-                for chunk in cast("Iterable[bytes]", response.stream):
-                    body.feed(chunk)
-                    if time.monotonic() > deadline:
-                        return _failed(attempt.request, "deadline", "the answer took too long")
-                return _logged(attempt.request, body.finish())
-            finally:
-                response.close()
+            with until(deadline):
+                client = self.http()
+                request = client.build_request(**self._prepare(attempt, left))
+                response = client.send(request, stream=True)
+                try:
+                    body = _Body(attempt, response)
+                    for chunk in cast("Iterable[bytes]", response.stream):
+                        body.feed(chunk)
+                    return _logged(attempt.request, body.finish())
+                finally:
+                    response.close()
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+            if time.monotonic() >= deadline:
+                return _failed(attempt.request, "deadline", "the answer took too long")
             return _failure(attempt.request, error)
 
     def close(self) -> None:
