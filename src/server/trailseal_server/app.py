@@ -9,6 +9,7 @@ Rules:
 - The lifespan opens the store and starts its threads; it ends them within `SHUTDOWN_DEADLINE`.
 """
 
+import itertools
 import logging
 import re
 import secrets
@@ -39,6 +40,8 @@ from .store import Store
 
 START_DEADLINE = 30.0  # seconds for a server in a thread: it may have to migrate its database
 
+_PROCESS = secrets.token_hex(8)  # random once: a request id must be unique, not unguessable
+_numbers = itertools.count(1)
 _REQUEST_ID = re.compile(r"[!-~]{1,128}", re.ASCII)
 _access = logging.getLogger("trailseal.server.access")
 _log = logging.getLogger("trailseal.server")
@@ -80,7 +83,7 @@ def create_app(settings: Settings) -> Starlette:
         routes=routes,
         middleware=[edge],
         lifespan=lifespan,
-        exception_handlers={HTTPException: _from_starlette, Problem: _reraise},
+        exception_handlers={HTTPException: _from_starlette},
     )
 
 
@@ -116,7 +119,9 @@ def running(settings: Settings) -> Iterator[Running]:
 def listening(settings: Settings) -> Iterator[tuple[socket.socket, str]]:
     """A bound socket and its URL: the port is known, and taken, before the server runs."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as listener:
+    # The protocol must be named: asyncio turns Nagle's algorithm off (40 ms an answer) only for
+    # sockets that say they are TCP.
+    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((settings.host, settings.port))
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
@@ -199,7 +204,7 @@ def _request_id(scope: Scope) -> str:
             text = value.decode("latin-1")
             if _REQUEST_ID.fullmatch(text):
                 return str(text)
-    return f"req_{secrets.token_hex(12)}"
+    return f"req_{_PROCESS}{next(_numbers):x}"
 
 
 async def _from_starlette(_request: Request, error: Exception) -> Response:
@@ -208,10 +213,6 @@ async def _from_starlette(_request: Request, error: Exception) -> Response:
     if error.status_code == 405:
         raise Problem("method_not_allowed", "Only GET is allowed here", headers=error.headers)
     raise Problem("route_not_found", "There is no such route; see the contract for those there are")
-
-
-async def _reraise(_request: Request, error: Exception) -> Response:
-    raise error
 
 
 def _config(settings: Settings) -> uvicorn.Config:

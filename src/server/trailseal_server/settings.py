@@ -79,7 +79,7 @@ class Settings:
 
 def _typed(name: str, text: str) -> Any:
     if name == "port":
-        if not text.isdecimal():
+        if not (text.isascii() and text.isdecimal()):
             raise ValueError(f"{PREFIX}PORT must be a number from 0 to {MAX_PORT}")
         return int(text)
     return Path(text) if name in {"signing_key_file", "export_dir"} else text
