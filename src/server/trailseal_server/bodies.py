@@ -71,9 +71,8 @@ class Body:
         """The body of a `requestBody`; None for an operation without one."""
         if spec is None:
             return None
-        if "$ref" in spec:
-            spec = components["requestBodies"][spec["$ref"].rpartition("/")[2]]
-        return cls(spec, components)
+        name = spec.get("$ref", "").rpartition("/")[2]
+        return cls(components["requestBodies"][name] if name else spec, components)
 
     def _compile(self, schema: Schema, components: Schema) -> None:
         self.is_event = schema.get("$ref") == SCHEMAS + EVENT

@@ -124,4 +124,4 @@ def _allowed(name: str, facts: dict[str, Any]) -> str:
         return f"must not be one of: {', '.join(map(str, facts['schema']['enum']))}"
     if name in _BOUNDS:
         return "must be " + _BOUNDS[name].format(**facts)
-    return f"is not allowed by the contract's {name!r}"
+    return f"breaks the contract's rule {name!r}"
