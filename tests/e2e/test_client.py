@@ -202,6 +202,12 @@ def test_no_server_is_a_connect_error_within_the_deadline(
         side("whoami", client=client)
 
 
+def test_the_largest_page_is_not_the_end(side: Side, log_id: str) -> None:
+    """P2: a full page of 1,000 has a cursor when more follow."""
+    side("log_bulk", deeds(1001), log_id=log_id)
+    assert len(side.listed(side.client.query(limit=1000, log_id=log_id))) == 1001
+
+
 def test_pages_are_repeatable_while_others_write(side: Side, log_id: str) -> None:
     """P1: each index below the size of the first page comes exactly once."""
     side("log_bulk", deeds(50), log_id=log_id)

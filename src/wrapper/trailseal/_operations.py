@@ -51,8 +51,14 @@ from trailseal._models import (
 )
 from trailseal._retry import Policy, attempts
 from trailseal.config import Settings
-from trailseal.errors import ConfigurationError, InvalidQueryError, UnexpectedResponseError
+from trailseal.errors import (
+    ConfigurationError,
+    InvalidPageError,
+    InvalidQueryError,
+    UnexpectedResponseError,
+)
 
+MAX_LIMIT = 1000  # items of a page, by the contract
 MAX_KEY_PAGES = 100  # 100,000 keys of one log: more is a loop
 
 Raw = dict[str, Any]
@@ -322,6 +328,14 @@ def filter_values(filters: Mapping[str, Any]) -> Raw:
     if "tag" in given:
         given["tag"] = [given["tag"]] if isinstance(given["tag"], str) else list(given["tag"])
     return given
+
+
+def check_page(limit: int, offset: int | None) -> None:
+    """Raise `InvalidPageError` for a page that cannot be."""
+    if not 1 <= limit <= MAX_LIMIT:
+        raise InvalidPageError(f"limit must be 1 to {MAX_LIMIT}.", code="limit_invalid")
+    if offset is not None and offset < 0:
+        raise InvalidPageError("offset must not be negative.", code="offset_invalid")
 
 
 def moment(value: str | datetime | None, name: str) -> str | None:

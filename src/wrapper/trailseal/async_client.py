@@ -10,6 +10,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from trailseal import _checks, _exports, _operations, config
@@ -245,8 +246,10 @@ class AsyncClient:
 
         Raises:
             ConfigurationError: A filter is unknown.
+            InvalidPageError: `limit` or `offset` is out of range; found before any I/O.
             InvalidQueryError: A value is not understood.
         """
+        _operations.check_page(limit, offset)
         include = [name for name, on in (("proof", include_proof), ("total", include_total)) if on]
         options = {
             "limit": limit,
@@ -270,8 +273,8 @@ class AsyncClient:
         query: str = "",
         *,
         restrictions: Mapping[str, Sequence[str]] | None = None,
-        start: str | Any = None,
-        end: str | Any = None,
+        start: str | datetime | None = None,
+        end: str | datetime | None = None,
         last: str | None = None,
         time_field: str | None = None,
         order: str | None = None,
@@ -329,8 +332,10 @@ class AsyncClient:
         """Fetch a page of a stored search: `limit` 1-1,000 events after `offset`.
 
         With `assert_restrictions` the server refuses (`RestrictionMismatchError`) unless the
-        search was made with exactly these. Raises `ResultExpiredError` when the search is gone.
+        search was made with exactly these. Raises `ResultExpiredError` when the search is gone,
+        `InvalidPageError` where `limit` or `offset` is out of range, before any I/O.
         """
+        _operations.check_page(limit, offset)
         given = {
             "limit": limit,
             "offset": offset,

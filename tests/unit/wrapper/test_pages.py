@@ -157,3 +157,16 @@ def test_results_of_a_stored_search(side: Side, script: Script) -> None:
     assert [e.id for e in side("results", "srh_1", offset=40).items] == ["a"]
     with pytest.raises(errors.RestrictionMismatchError):
         side("results", "srh_1", assert_restrictions={"actor": ["other"]})
+
+
+@pytest.mark.row("P-47")
+@pytest.mark.parametrize("wrong", [{"limit": 0}, {"limit": 1001}, {"offset": -1}])
+def test_impossible_pages_are_refused_before_any_io(
+    side: Side, script: Script, wrong: dict[str, int]
+) -> None:
+    """A limit is 1 to 1,000, an offset not negative."""
+    with pytest.raises(errors.InvalidPageError):
+        side.client.query(**wrong)
+    with pytest.raises(errors.InvalidPageError):
+        side("results", "srh_1", **wrong)
+    assert script.requests == []
