@@ -1,6 +1,9 @@
 """The application around the contract: start, stop, log, unforeseen errors."""
 
 import logging
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -74,7 +77,26 @@ async def test_what_nobody_foresaw_is_a_500_that_tells_nothing(
     assert answer.json()["request_id"] in caplog.text
 
 
-def test_two_servers_share_a_host(make_server: Callable[..., Any]) -> None:
+def test_serve_announces_and_ends_in_order_on_sigterm(tmp_path: Path) -> None:
+    """It says where it listens once it does, and ends with the events it acknowledged on disk."""
+    url = f"sqlite:///{tmp_path / 'a.db'}"
+    code = (
+        "from trailseal_server.app import serve; from trailseal_server.settings import Settings; "
+        f"serve(Settings(database_url={url!r}, port=0), lambda each: print(*each, flush=True))"
+    )
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        base, key = process.stdout.readline().split()
+        headers = {"Authorization": f"Bearer {key}"}
+        httpx.post(f"{base}/v1/events", json={"id": "e", "action": "x"}, headers=headers)
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+    with running(Settings(database_url=url, port=0)) as again:
+        assert httpx.get(f"{again.url}/v1/events/e", headers=headers).status_code == 200
+
+
+def test_a_server_takes_a_free_port(make_server: Callable[..., Any]) -> None:
     """Port 0 takes a free one; the URL names it."""
     server = make_server()
     assert httpx.get(f"{server.url}/healthz").json()["status"] == "ok"
