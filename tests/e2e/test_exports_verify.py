@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import trailseal
 from trailseal.verify import EventCorruptionError, Report, Verifier
+from trailseal_api.api.logs import create_log
+from trailseal_api.models import LogInput
 from trailseal_server.app import Running
 
 EVENTS = 700  # more than two tiles of 256
@@ -40,9 +42,6 @@ def log_id(client: trailseal.Client) -> str:
 
 
 def make_log(client: trailseal.Client, name: str) -> None:
-    from trailseal_api.api.logs import create_log
-    from trailseal_api.models import LogInput
-
     create_log.sync(client=client.api, body=LogInput(log_id=name))
 
 

@@ -16,7 +16,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, NamedTuple
 
@@ -87,9 +87,31 @@ def create_app(settings: Settings) -> Starlette:
     )
 
 
-def serve(settings: Settings) -> None:
-    """Run the server until SIGINT or SIGTERM; prints nothing."""
-    uvicorn.Server(_config(settings)).run()
+def serve(
+    settings: Settings, announce: Callable[[Running], object], *, new_key: bool = False
+) -> None:
+    """Run the server until SIGINT or SIGTERM. `announce` is called once it answers, with the first
+    key if this start made it, or another one with `new_key`. Prints nothing itself.
+
+    Raises OSError if the address cannot be taken or the database cannot be opened, ValueError
+    for settings that cannot work.
+    """
+    with listening(settings) as (listener, url):
+        key = _key(settings, new_key=new_key)
+        _Announced(_config(settings), lambda: announce(Running(url, key))).run([listener])
+
+
+class _Announced(uvicorn.Server):
+    """A server that says when it has started."""
+
+    def __init__(self, config: uvicorn.Config, announce: Callable[[], object]) -> None:
+        super().__init__(config)
+        self._announce = announce
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._announce()
 
 
 @contextmanager
@@ -99,11 +121,7 @@ def running(settings: Settings) -> Iterator[Running]:
     Raises RuntimeError if it does not start within `START_DEADLINE` seconds.
     """
     with listening(settings) as (listener, url):
-        store = Store.open(settings.database_url)
-        try:
-            key = bootstrap(store)
-        finally:
-            store.close()
+        key = _key(settings, new_key=False)
         server = uvicorn.Server(_config(settings))
         thread = threading.Thread(target=server.run, args=([listener],), name="trailseal-server")
         thread.start()
@@ -213,6 +231,14 @@ async def _from_starlette(_request: Request, error: Exception) -> Response:
     if error.status_code == 405:
         raise Problem("method_not_allowed", "Only GET is allowed here", headers=error.headers)
     raise Problem("route_not_found", "There is no such route; see the contract for those there are")
+
+
+def _key(settings: Settings, *, new_key: bool) -> str | None:
+    store = Store.open(settings.database_url)
+    try:
+        return bootstrap(store, again=new_key)
+    finally:
+        store.close()
 
 
 def _config(settings: Settings) -> uvicorn.Config:

@@ -17,13 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection
 
 from . import export_formats
 from .auth import Caller
 from .export_formats import Line
 from .problems import Problem
-from .store import Store, micros, reads, searches
+from .store import Connection, Store, micros, reads, searches
 from .store.checkpoints import CheckpointRow
 from .store.jobs import JobRow
 from .store.logs import LogRow

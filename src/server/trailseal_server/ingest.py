@@ -18,13 +18,10 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sqlalchemy import Connection
-from sqlalchemy.exc import OperationalError
-
 from . import prepare
 from .auth import Caller
 from .problems import FieldError, Problem
-from .store import Store, logs, micros
+from .store import Connection, OperationalError, Store, logs, micros
 from .store.append import Conflict, Draft, Group, Outcome, Placed, append
 from .store.logs import LogRow
 

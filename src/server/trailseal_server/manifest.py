@@ -12,10 +12,8 @@ Rules (integrity.md, "Exports"):
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection
-
 from .commitments import jcs
-from .store import micros, reads
+from .store import Connection, micros, reads
 from .store.proofs import Prover
 from .store.reads import Selection
 from .times import TimeRange, time_range

@@ -84,10 +84,11 @@ class Services:
         self.store.close()
 
 
-def bootstrap(store: Store) -> str | None:
-    """The first key of a database, all-powerful and shown only now; None if it has one."""
+def bootstrap(store: Store, *, again: bool = False) -> str | None:
+    """The first key of a database, all-powerful and shown only now; None if it has one, unless
+    another is asked for."""
     with store.write() as connection:
-        if keys.any_exists(connection):
+        if keys.any_exists(connection) and not again:
             return None
         _, key = keys.create(
             connection, name="first key", scopes=["admin"], default_log=DEFAULT_LOG

@@ -20,12 +20,10 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from sqlalchemy import Connection
-from sqlalchemy.exc import SQLAlchemyError
 
 from .log import fold, range_hash, split
 from .problems import Problem
-from .store import Store, checkpoints, logs
+from .store import Connection, SQLAlchemyError, Store, checkpoints, logs
 from .store.checkpoints import CheckpointRow
 from .store.tiles import NodeReader
 

@@ -4,11 +4,9 @@ Rule: a proof is for a tree size that the log has reached; a checkpoint or a til
 signed. Every method raises Problem: log_not_found, checkpoint_not_found, request_invalid.
 """
 
-from sqlalchemy import Connection
-
 from .log import consistency_ranges, inclusion_ranges, proof
 from .problems import FieldError, Problem
-from .store import Store, checkpoints, logs, tiles
+from .store import Connection, Store, checkpoints, logs, tiles
 from .store.checkpoints import CheckpointRow
 from .store.logs import LogRow
 from .store.tiles import NodeReader

@@ -1,11 +1,10 @@
 """Health: for load balancers, without a key."""
 
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import Response
 
 from ..contract import operation
 from ..problems import Problem
-from ..store import keys
+from ..store import SQLAlchemyError, keys
 from ._http import ServerCall, answer
 
 

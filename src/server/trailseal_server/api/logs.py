@@ -3,15 +3,13 @@
 from base64 import b64decode, b64encode
 from typing import Any
 
-from sqlalchemy import Connection
-from sqlalchemy.exc import IntegrityError
 from starlette.responses import Response
 
 from .. import log as tree
 from ..contract import operation
 from ..cursors import Cursor, query_hash
 from ..problems import FieldError, Problem
-from ..store import checkpoints, listings, logs, micros, reads, tiles
+from ..store import Connection, IntegrityError, checkpoints, listings, logs, micros, reads, tiles
 from ..store.checkpoints import CheckpointRow
 from ..store.logs import LogRow
 from ..store.pages import DEFAULT_LIMIT, PageRequest

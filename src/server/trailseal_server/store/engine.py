@@ -9,14 +9,16 @@ Rules:
 - A commit is on disk when `write()` returns: WAL with synchronous=FULL.
 """
 
+import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError
 
 from .migrate import upgrade
 
@@ -25,6 +27,7 @@ WAL_AUTOCHECKPOINT_PAGES = 16_384  # 64 MiB: fewer, larger checkpoints measured 
 CACHE_KIB = 32_768  # for each connection
 POOL_SIZE = 16  # readers beside the writer; WAL lets them all run at once
 POOL_TIMEOUT_S = 30.0
+PRIVATE = 0o600  # the file holds everybody's events; SQLite gives its WAL the same mode
 
 _WRITE = {"trailseal_write": True}
 
@@ -39,13 +42,16 @@ class Store:
     def open(cls, url: str) -> "Store":
         """Open and migrate the database at an SQLAlchemy URL, such as `sqlite:////var/lib/a.db`.
 
-        Raises ValueError for an engine that is not supported or an SQLite database in memory.
+        Raises ValueError for an engine that is not supported or an SQLite database in memory,
+        OSError where the database cannot be opened.
         """
         parsed = make_url(url)
         if parsed.get_backend_name() != "sqlite":
             raise ValueError(f"database engine {parsed.get_backend_name()!r} is not supported")
         if parsed.database in (None, "", ":memory:"):
             raise ValueError("an SQLite database needs a file: sqlite:///path/to/trailseal.db")
+        with suppress(FileExistsError):
+            os.close(os.open(parsed.database, os.O_CREAT | os.O_EXCL, PRIVATE))
         engine = create_engine(parsed, pool_size=POOL_SIZE, pool_timeout=POOL_TIMEOUT_S)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
@@ -53,6 +59,10 @@ class Store:
         try:
             with store.write() as connection:
                 upgrade(connection)
+        except DBAPIError as error:
+            store.close()
+            reason = f"the database {parsed.database} cannot be opened: {error.orig}"
+            raise OSError(reason) from error
         except BaseException:
             store.close()
             raise

@@ -140,7 +140,7 @@ class Reader:
     ) -> Page:
         """The page of a selection behind `place`; `most` is the length of the whole list."""
         skip = request.offset or 0
-        left = MAX_LIMIT if most is None else max(0, most - place.seen - skip)
+        left = request.limit + 1 if most is None else max(0, most - place.seen - skip)
         limit = min(request.limit, left)
         rows = reads.read_rows(
             connection, selection, request.order, limit + 1, after=place.key or None, offset=skip

@@ -90,7 +90,7 @@ class Audit:
             with self._noting:
                 self._check_time_range(manifest)
         reason = self._why_incomplete()
-        if complete and reason is not None:
+        if complete and reason is not None and not self._findings:  # else it follows from them
             self._note(UnverifiableError(f"not proved complete: {reason}"))
         return self._report(reason)
 

@@ -1,0 +1,71 @@
+"""`trailseal serve`: the server, ready to use."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+
+def serve(  # noqa: PLR0917 (typer passes options by name)
+    database: Annotated[
+        Path, typer.Option(help="The SQLite file; made if it is not there.", dir_okay=False)
+    ] = Path("trailseal.db"),
+    host: Annotated[
+        str, typer.Option(help="Address to listen on. Beyond this machine, put TLS in front.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", min=0, max=65_535)] = 8080,
+    new_key: Annotated[
+        bool, typer.Option("--new-key", help="Make and show another key with all rights.")
+    ] = False,
+    access_log: Annotated[
+        bool, typer.Option("--access-log", help="Log each request, without its content.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one line of JSON when it is ready.")
+    ] = False,
+) -> None:
+    """Start a server on an SQLite file, on this machine, until Ctrl-C.
+
+    The first start makes the database, the log's signing key beside it (FILE.key: keep a copy),
+    and a first API key, which is shown once.
+
+    Settings can also come from the environment:
+    TRAILSEAL_ORIGIN_PREFIX names the log's origin in checkpoints when the database is made,
+    TRAILSEAL_SIGNING_KEY_FILE and TRAILSEAL_EXPORT_DIR say where those lie.
+    """
+    try:
+        from trailseal_server import app  # noqa: PLC0415 (the server is an extra)
+        from trailseal_server.settings import Settings  # noqa: PLC0415
+    except ModuleNotFoundError as missing:
+        _stop(f"{missing.name} is missing: pip install 'trailseal[server]'")
+    level = logging.INFO if access_log else logging.WARNING
+    logging.basicConfig(level=level, format="%(asctime)s %(name)s: %(message)s")
+
+    def announce(running: app.Running) -> None:
+        if as_json:
+            typer.echo(json.dumps({"url": running.url, "api_key": running.key}))
+            return
+        console = Console(highlight=False, soft_wrap=True)
+        console.print(f"[bold]TrailSeal[/] listens on [bold]{running.url}[/]  (log in {database})")
+        if running.key:
+            console.print(f"API key, shown only now:  [bold green]{running.key}[/]\n")
+            console.print(f"  export TRAILSEAL_URL={running.url}", style="dim")
+            console.print(f"  export TRAILSEAL_API_KEY={running.key}\n", style="dim")
+        else:
+            console.print("Its first API key was shown when the database was made.", end=" ")
+            console.print("[dim]Lost? trailseal serve --new-key[/]")
+
+    try:
+        settings = Settings.load(database_url=f"sqlite:///{database}", host=host, port=port)
+        app.serve(settings, announce, new_key=new_key)
+    except (OSError, ValueError) as error:
+        _stop(str(error))
+
+
+def _stop(message: str) -> NoReturn:
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print(f"trailseal: {message}", markup=False, style="red")
+    raise typer.Exit(1)
