@@ -1,5 +1,6 @@
 """`trailseal serve`: the server, ready to use."""
 
+import errno
 import json
 import logging
 from pathlib import Path
@@ -62,10 +63,18 @@ def serve(  # noqa: PLR0917 (typer passes options by name)
         settings = Settings.load(database_url=f"sqlite:///{database}", host=host, port=port)
         app.serve(settings, announce, new_key=new_key)
     except (OSError, ValueError) as error:
-        _stop(str(error))
+        _stop(_reason(error))
 
 
 def _stop(message: str) -> NoReturn:
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     console.print(f"trailseal: {message}", markup=False, style="red")
     raise typer.Exit(1)
+
+
+def _reason(error: OSError | ValueError) -> str:
+    if not isinstance(error, OSError) or error.errno is None:
+        return str(error)
+    if error.errno == errno.EADDRINUSE:
+        return "the port is in use by another program: choose one with --port, 0 for any"
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
