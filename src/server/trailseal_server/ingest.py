@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any, Literal
 
 from . import prepare
@@ -37,8 +38,13 @@ Validate = Callable[[Event], Sequence[FieldError]]
 class Target:
     """The log that events go to: by its id, or as a tenant's default log, made if it is missing."""
 
-    log_id: str | None = None
-    tenant_id: str | None = None
+    log_id: str = ""
+    tenant_id: str = ""
+
+    @property
+    def name(self) -> str:
+        """The id of the log, as far as it is known: logs are made in this order (store/logs.py)."""
+        return self.log_id or self.tenant_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,23 +204,25 @@ class Ingest:
         self, connection: Connection, requests: Sequence[_Request]
     ) -> list[list[ItemResult] | Problem]:
         results = [dict(request.results) for request in requests]
-        by_log: dict[str, tuple[LogRow, list[tuple[int, list[tuple[int, Draft]]]]]] = {}
-        for number, request in enumerate(requests):
-            for target, drafts in request.drafts.items():
-                try:
-                    log = _open_log(connection, request.caller, target)
-                except Problem as error:
-                    for position, draft in drafts:
-                        results[number][position] = _failed(position, draft, error)
-                else:
-                    by_log.setdefault(log.log_id, (log, []))[1].append((number, drafts))
+        by_log: dict[str, list[tuple[int, list[tuple[int, Draft]]]]] = {}
+        parts = [(n, *part) for n, each in enumerate(requests) for part in each.drafts.items()]
+        for number, target, drafts in sorted(parts, key=lambda part: part[1].name):
+            try:
+                log_id = _log_id(connection, requests[number].caller, target)
+            except Problem as error:
+                for position, draft in drafts:
+                    results[number][position] = _failed(position, draft, error)
+            else:
+                by_log.setdefault(log_id, []).append((number, drafts))
+        locked = [logs.find(connection, log_id, lock=True) for log_id in sorted(by_log)]
         now = self._clock()
-        for log_id, (log, parts) in by_log.items():
-            groups = [Group([d for _, d in part], requests[n].atomic) for n, part in parts]
+        for log in filter(None, locked):
+            mine = sorted(by_log[log.log_id], key=itemgetter(0))
+            groups = [Group([d for _, d in part], requests[n].atomic) for n, part in mine]
             appended = append(connection, log, groups, now)
-            for (n, part), outcomes in zip(parts, appended, strict=True):
+            for (n, part), outcomes in zip(mine, appended, strict=True):
                 for (position, draft), outcome in zip(part, outcomes, strict=True):
-                    results[n][position] = _result(log_id, position, draft, outcome)
+                    results[n][position] = _result(log.log_id, position, draft, outcome)
         return [_answer(request, result) for request, result in zip(requests, results, strict=True)]
 
 
@@ -225,8 +233,9 @@ def target_of(caller: Caller, log_id: str | None, tenant_id: object) -> Target:
         raise Problem("tenant_mismatch", "The API key is bound to another tenant")
     if log_id is not None:
         return Target(log_id=log_id)
-    if tenant is not None or caller.tenant_id is not None:
-        return Target(tenant_id=tenant or caller.tenant_id)
+    owner = tenant or caller.tenant_id
+    if owner is not None:
+        return Target(tenant_id=owner)
     if caller.default_log is not None:
         return Target(log_id=caller.default_log)
     raise Problem("log_required", "Name a log with log_id, or a tenant with tenant_id")
@@ -237,30 +246,30 @@ def resolve_log(
 ) -> str:
     """The id of the log that a read means; raises Problem, `log_not_found` included."""
     target = target_of(caller, log_id, tenant_id)
-    return _find(connection, caller, target, lock=False).log_id
+    return _find(connection, caller, target).log_id
 
 
-def _find(connection: Connection, caller: Caller, target: Target, *, lock: bool) -> LogRow:
-    if target.log_id is not None:
-        log = logs.find(connection, target.log_id, lock=lock)
+def _find(connection: Connection, caller: Caller, target: Target) -> LogRow:
+    if target.log_id:
+        log = logs.find(connection, target.log_id)
     else:
-        log = logs.find_default(connection, target.tenant_id or "", lock=lock)
+        log = logs.find_default(connection, target.tenant_id)
     if log is None or caller.tenant_id not in {None, log.tenant_id}:
         raise Problem("log_not_found", "There is no such log")
     return log
 
 
-def _open_log(connection: Connection, caller: Caller, target: Target) -> LogRow:
-    """The locked row of a log; a tenant's or a key's default log is made at its first event."""
+def _log_id(connection: Connection, caller: Caller, target: Target) -> str:
+    """The log that is meant; a tenant's or a key's default log is made at its first event."""
     try:
-        return _find(connection, caller, target, lock=True)
+        return _find(connection, caller, target).log_id
     except Problem:
-        if target.tenant_id is not None:
-            return logs.create_default(connection, target.tenant_id)
-        own = target.log_id is not None and target.log_id == caller.default_log
-        if own and logs.find(connection, target.log_id or "") is None:
-            return logs.create(connection, target.log_id or "", tenant_id=caller.tenant_id)
-        raise
+        if target.tenant_id:
+            return logs.ensure_default(connection, target.tenant_id).log_id
+        if target.log_id != caller.default_log:
+            raise
+        logs.ensure(connection, target.log_id, tenant_id=caller.tenant_id)
+        return _find(connection, caller, target).log_id
 
 
 def _result(log_id: str, position: int, draft: Draft, outcome: Outcome) -> ItemResult:

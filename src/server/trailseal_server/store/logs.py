@@ -4,15 +4,18 @@ Rules:
 - `default_for` names the tenant whose default log it is; `tenant_id` says whose log it is.
 - A tenant's default log is named as the tenant where that is a free log id, otherwise it gets a
   random name: tenant ids are free text.
+- Whoever locks several logs locks them in the order of their ids, and makes those that are missing
+  before that (`ensure`): so writers wait for each other, but never in a circle.
 """
 
 import re
 import secrets
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, func, insert, select
+from sqlalchemy import ColumnElement, Connection, insert, select, text
 
 from . import micros
+from .inserts import insert_missing
 from .schema import logs
 
 LOG_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
@@ -48,15 +51,27 @@ def create(
     connection: Connection, log_id: str, *, tenant_id: str | None = None, public: bool = False
 ) -> LogRow:
     """Make a named log; raises sqlalchemy.exc.IntegrityError if the name is taken."""
-    return _create(connection, log_id, tenant_id=tenant_id, default_for=None, public=public)
+    row = _new(connection, log_id, tenant_id=tenant_id, default_for=None, public=public)
+    connection.execute(insert(logs).values(_values(row)))
+    return row
 
 
-def create_default(connection: Connection, tenant_id: str) -> LogRow:
-    """Make a tenant's default log."""
-    log_id = tenant_id
-    if not LOG_ID.fullmatch(log_id) or find(connection, log_id) is not None:
-        log_id = f"log_{secrets.token_hex(12)}"
-    return _create(connection, log_id, tenant_id=tenant_id, default_for=tenant_id, public=False)
+def ensure(connection: Connection, log_id: str, *, tenant_id: str | None = None) -> None:
+    """Make a named log unless there is one, whosever it is."""
+    row = _new(connection, log_id, tenant_id=tenant_id, default_for=None, public=False)
+    insert_missing(connection, logs, _values(row))
+
+
+def ensure_default(connection: Connection, tenant_id: str) -> LogRow:
+    """The tenant's default log, made if it is missing."""
+    names = [tenant_id] if LOG_ID.fullmatch(tenant_id) else []
+    for name in [*names, f"log_{secrets.token_hex(12)}"]:
+        row = _new(connection, name, tenant_id=tenant_id, default_for=tenant_id, public=False)
+        made = insert_missing(connection, logs, _values(row))
+        found = row if made else find_default(connection, tenant_id)
+        if found is not None:
+            return found
+    raise RuntimeError("96 random bits named another log")
 
 
 def unsealed(connection: Connection) -> list[str]:
@@ -72,7 +87,7 @@ def _one(connection: Connection, where: ColumnElement[bool], *, lock: bool) -> L
     return None if row is None else LogRow(**row._asdict())
 
 
-def _create(
+def _new(
     connection: Connection,
     log_id: str,
     *,
@@ -82,10 +97,9 @@ def _create(
 ) -> LogRow:
     if not LOG_ID.fullmatch(log_id):
         raise ValueError(f"a log id must match {LOG_ID.pattern}")
-    last = connection.execute(select(func.max(logs.c.log_no))).scalar()
-    row = LogRow(
+    return LogRow(
         log_id=log_id,
-        log_no=1 if last is None else last + 1,
+        log_no=connection.execute(_NEXT_NUMBER[connection.dialect.name]).scalar_one(),
         tenant_id=tenant_id,
         default_for=default_for,
         size=0,
@@ -95,5 +109,14 @@ def _create(
         public=public,
         created_at=micros.now(),
     )
-    connection.execute(insert(logs).values({name: getattr(row, name) for name in LogRow.__slots__}))
-    return row
+
+
+def _values(row: LogRow) -> dict[str, object]:
+    return {name: getattr(row, name) for name in LogRow.__slots__}
+
+
+# A sequence holds no lock until the end of the transaction; SQLite has one writer at a time.
+_NEXT_NUMBER = {
+    "postgresql": text("SELECT nextval('log_numbers')"),
+    "sqlite": text("SELECT coalesce(max(log_no), 0) + 1 FROM logs"),
+}
