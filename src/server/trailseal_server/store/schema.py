@@ -123,6 +123,33 @@ tenants = Table(
     metadata,
     Column("tenant_id", Text, primary_key=True),
     Column("tenant_key", Text, nullable=False, unique=True),
+    Column("name", Text),
+    Column("retention_days", Integer),  # null: for ever
+    Column("events_limit", BigInteger),  # a month; null: no limit
+    Column("created_at", BigInteger, nullable=False),
+)
+
+# What was stored in a log in a month (UTC, `2026-11`): counted in the append's own transaction.
+usage = Table(
+    "usage",
+    metadata,
+    Column("log_id", Text, primary_key=True),
+    Column("period", Text, primary_key=True),
+    Column("events", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+)
+
+# Ingest endpoints with a policy. `tenant_id` is that of the key that made it.
+channels = Table(
+    "channels",
+    metadata,
+    Column("channel_key", Text, primary_key=True),
+    Column("tenant_id", Text),
+    Column("name", Text, nullable=False),
+    Column("log_id", Text),
+    Column("allowed_sources", LargeBinary),  # JSON array; null: all
+    Column("allowed_schemas", LargeBinary),
+    Column("external_id", Text),
     Column("created_at", BigInteger, nullable=False),
 )
 
@@ -160,9 +187,12 @@ operations = Table(
     Column("log_id", Text, primary_key=True),
     Column("operation_id", Text, primary_key=True),
     Column("key_id", Text, nullable=False),
+    Column("tenant_id", Text),  # of that key: its results are for this tenant's keys
     Column("kind", Text, nullable=False),
     Column("state", Text, nullable=False),
     Column("request", LargeBinary, nullable=False),
+    # The events of a batch, until it has ended; apart, because whoever polls has no use for them.
+    Column("content", LargeBinary),
     Column("progress", LargeBinary),
     Column("result", LargeBinary),
     Column("error", LargeBinary),
@@ -171,6 +201,27 @@ operations = Table(
     Column("lease_by", Text),
     Column("lease_until", BigInteger),
     Index("operations_by_state", "state", "created_at"),
+    Index("operations_by_id", "operation_id"),
+)
+
+# Signed, expiring permissions to send a file of JSON Lines; `file` is its name in the folder.
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("log_id", Text, primary_key=True),
+    Column("upload_id", Text, primary_key=True),
+    Column("key_id", Text, nullable=False),
+    Column("tenant_id", Text),
+    Column("state", Text, nullable=False),
+    Column("request", LargeBinary, nullable=False),  # JSON: who asked, compression, size, channel
+    Column("file", Text),
+    Column("bytes", BigInteger),
+    Column("sha256", Text),
+    Column("operation_id", Text),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Index("uploads_by_id", "upload_id"),
+    Index("uploads_by_expires_at", "expires_at"),
 )
 
 # Answers kept for 24 hours for requests with an Idempotency-Key.

@@ -29,6 +29,18 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("key_id"),
     )
     op.create_table(
+        "channels",
+        sa.Column("channel_key", sa.Text(), nullable=False),
+        sa.Column("tenant_id", sa.Text(), nullable=True),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("log_id", sa.Text(), nullable=True),
+        sa.Column("allowed_sources", sa.LargeBinary(), nullable=True),
+        sa.Column("allowed_schemas", sa.LargeBinary(), nullable=True),
+        sa.Column("external_id", sa.Text(), nullable=True),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("channel_key"),
+    )
+    op.create_table(
         "checkpoints",
         sa.Column("log_id", sa.Text(), nullable=False),
         sa.Column("tree_size", sa.BigInteger(), nullable=False),
@@ -114,9 +126,11 @@ def upgrade() -> None:
         sa.Column("log_id", sa.Text(), nullable=False),
         sa.Column("operation_id", sa.Text(), nullable=False),
         sa.Column("key_id", sa.Text(), nullable=False),
+        sa.Column("tenant_id", sa.Text(), nullable=True),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("request", sa.LargeBinary(), nullable=False),
+        sa.Column("content", sa.LargeBinary(), nullable=True),
         sa.Column("progress", sa.LargeBinary(), nullable=True),
         sa.Column("result", sa.LargeBinary(), nullable=True),
         sa.Column("error", sa.LargeBinary(), nullable=True),
@@ -126,6 +140,7 @@ def upgrade() -> None:
         sa.Column("lease_until", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("log_id", "operation_id"),
     )
+    op.create_index("operations_by_id", "operations", ["operation_id"], unique=False)
     op.create_index("operations_by_state", "operations", ["state", "created_at"], unique=False)
     op.create_table(
         "searches",
@@ -143,6 +158,9 @@ def upgrade() -> None:
         "tenants",
         sa.Column("tenant_id", sa.Text(), nullable=False),
         sa.Column("tenant_key", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=True),
+        sa.Column("retention_days", sa.Integer(), nullable=True),
+        sa.Column("events_limit", sa.BigInteger(), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("tenant_id"),
         sa.UniqueConstraint("tenant_key"),
@@ -155,6 +173,32 @@ def upgrade() -> None:
         sa.Column("root", sa.LargeBinary(), nullable=False),
         sa.Column("data", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("log_id", "level", "n"),
+    )
+    op.create_table(
+        "uploads",
+        sa.Column("log_id", sa.Text(), nullable=False),
+        sa.Column("upload_id", sa.Text(), nullable=False),
+        sa.Column("key_id", sa.Text(), nullable=False),
+        sa.Column("tenant_id", sa.Text(), nullable=True),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("request", sa.LargeBinary(), nullable=False),
+        sa.Column("file", sa.Text(), nullable=True),
+        sa.Column("bytes", sa.BigInteger(), nullable=True),
+        sa.Column("sha256", sa.Text(), nullable=True),
+        sa.Column("operation_id", sa.Text(), nullable=True),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("log_id", "upload_id"),
+    )
+    op.create_index("uploads_by_expires_at", "uploads", ["expires_at"], unique=False)
+    op.create_index("uploads_by_id", "uploads", ["upload_id"], unique=False)
+    op.create_table(
+        "usage",
+        sa.Column("log_id", sa.Text(), nullable=False),
+        sa.Column("period", sa.Text(), nullable=False),
+        sa.Column("events", sa.BigInteger(), nullable=False),
+        sa.Column("bytes", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("log_id", "period"),
     )
     if op.get_bind().dialect.name == "sqlite":
         op.execute(SQLITE_TERMS)
