@@ -1,5 +1,7 @@
 """Lists the rows of the feature list, each with the tests that show it (`make rows`)."""
 
+import contextlib
+import io
 import re
 import sys
 from collections import defaultdict
@@ -28,10 +30,10 @@ class Collector:
 
 def main() -> int:
     collector = Collector()
-    code = pytest.main(
-        ["--collect-only", "-qq", "--no-header", "--no-summary", "tests"], plugins=[collector]
-    )
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        code = pytest.main(["--collect-only", "-qq", "tests"], plugins=[collector])
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        print(said.getvalue())
         return int(code)
     rows = (
         dict(ROW.findall(FEATURES.read_text()))
