@@ -22,6 +22,7 @@ from typing import Any, Literal
 from . import prepare
 from .auth import Caller
 from .problems import FieldError, Problem
+from .quota import Quotas
 from .store import Connection, OperationalError, Store, logs, micros
 from .store.append import Conflict, Draft, Group, Outcome, Placed, append
 from .store.logs import LogRow
@@ -96,6 +97,7 @@ class Ingest:
         self._store = store
         self._validate = validate
         self._clock = clock
+        self.quotas = Quotas()
         self._queue: queue.Queue[_Request | None] = queue.Queue(MAX_QUEUED)
         self._closing = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -122,7 +124,7 @@ class Ingest:
     def submit(
         self,
         caller: Caller,
-        events: Sequence[Event],
+        events: Sequence[Event | Problem],
         *,
         log_id: str | None = None,
         atomic: bool = False,
@@ -133,6 +135,7 @@ class Ingest:
     ) -> "Future[list[ItemResult]]":
         """Check the events and queue them; the future answers after the commit, in input order.
 
+        A problem in an event's place says why there is none: it becomes that item's error.
         Field errors point to `{pointer}/{position}/…`, or to `/…` of a single event if it is None.
         Raises Problem: an atomic request with a bad event, no log, another tenant's log, a full
         queue. The future raises Problem too: an atomic request that conflicts, a failing database.
@@ -143,6 +146,9 @@ class Ingest:
         seen: set[tuple[Target, str]] = set()
         for position, event in enumerate(events):
             at = "" if pointer is None else f"{pointer}/{position}"
+            if isinstance(event, Problem):
+                request.fail(position, None, event)
+                continue
             try:
                 target = target_of(caller, log_id, event.get("tenant_id"))
                 draft = prepare.draft(event, self._validate, origin, at)
@@ -218,6 +224,12 @@ class Ingest:
         now = self._clock()
         for log in filter(None, locked):
             mine = sorted(by_log[log.log_id], key=itemgetter(0))
+            try:
+                self.quotas.check(connection, log, now)
+            except Problem as error:
+                for n, part in mine:
+                    results[n] |= {at: _failed(at, draft, error) for at, draft in part}
+                continue
             groups = [Group([d for _, d in part], requests[n].atomic) for n, part in mine]
             appended = append(connection, log, groups, now)
             for (n, part), outcomes in zip(mine, appended, strict=True):
