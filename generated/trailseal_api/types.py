@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, MutableMapping
 from enum import StrEnum
 from typing import Any, BinaryIO, ClassVar, Final, Generic, Literal, Self, TypeVar, final
+from urllib.parse import quote
 
 from attrs import Attribute, define
 
@@ -56,6 +57,12 @@ class OpenEnum(StrEnum):
         member = str.__new__(cls, value)
         member._name_ = member._value_ = value
         return member
+
+
+def path_segment(value: object) -> str:
+    """One segment of a path. `.` and `..` are escaped too: httpx would take them for folders."""
+    text = quote(str(value), safe="")
+    return text.replace(".", "%2E") if text in {".", ".."} else text
 
 
 #: A body sent as it is: bytes, an open binary file, or chunks of bytes.

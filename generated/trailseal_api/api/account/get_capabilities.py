@@ -18,10 +18,10 @@ import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient
-from ...models.capabilities import Capabilities
 from ...types import Response
 
 if TYPE_CHECKING:
+    from ...models.capabilities import Capabilities
     from ...models.problem import Problem
 
 
@@ -37,6 +37,8 @@ def request_kwargs() -> dict[str, Any]:
 
 def parse_success(status_code: int, content: bytes) -> Capabilities:
     """The result of a documented 2xx answer; raises errors.UnexpectedStatus for any other status."""
+    from ...models.capabilities import Capabilities
+
     with errors.decoding(status_code, content):
         if status_code == 200:
             response_200 = Capabilities.from_dict(json.loads(content))

@@ -19,11 +19,11 @@ import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient
-from ...models.usage import Usage
 from ...types import Response
 
 if TYPE_CHECKING:
     from ...models.problem import Problem
+    from ...models.usage import Usage
 
 
 def request_kwargs() -> dict[str, Any]:
@@ -38,6 +38,8 @@ def request_kwargs() -> dict[str, Any]:
 
 def parse_success(status_code: int, content: bytes) -> Usage:
     """The result of a documented 2xx answer; raises errors.UnexpectedStatus for any other status."""
+    from ...models.usage import Usage
+
     with errors.decoding(status_code, content):
         if status_code == 200:
             response_200 = Usage.from_dict(json.loads(content))

@@ -16,16 +16,15 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient
-from ...models.api_key import ApiKey
-from ...types import Response
+from ...types import Response, path_segment
 
 if TYPE_CHECKING:
+    from ...models.api_key import ApiKey
     from ...models.problem import Problem
 
 
@@ -36,15 +35,15 @@ def request_kwargs(
 
     _kwargs: dict[str, Any] = {
         "method": "DELETE",
-        "url": "/v1/api-keys/{key_id}".format(
-            key_id=quote(str(key_id), safe=""),
-        ),
+        "url": f"/v1/api-keys/{path_segment(key_id)}",
     }
     return _kwargs
 
 
 def parse_success(status_code: int, content: bytes) -> ApiKey:
     """The result of a documented 2xx answer; raises errors.UnexpectedStatus for any other status."""
+    from ...models.api_key import ApiKey
+
     with errors.decoding(status_code, content):
         if status_code == 200:
             response_200 = ApiKey.from_dict(json.loads(content))

@@ -21,17 +21,16 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient
-from ...models.api_key_rotation import ApiKeyRotation
-from ...models.issued_api_key import IssuedApiKey
-from ...types import UNSET, Response, Unset
+from ...types import UNSET, Response, Unset, path_segment
 
 if TYPE_CHECKING:
+    from ...models.api_key_rotation import ApiKeyRotation
+    from ...models.issued_api_key import IssuedApiKey
     from ...models.problem import Problem
 
 
@@ -48,9 +47,7 @@ def request_kwargs(
 
     _kwargs: dict[str, Any] = {
         "method": "POST",
-        "url": "/v1/api-keys/{key_id}/rotate".format(
-            key_id=quote(str(key_id), safe=""),
-        ),
+        "url": f"/v1/api-keys/{path_segment(key_id)}/rotate",
     }
     _kwargs["json"] = body.to_dict()
 
@@ -61,6 +58,8 @@ def request_kwargs(
 
 def parse_success(status_code: int, content: bytes) -> IssuedApiKey:
     """The result of a documented 2xx answer; raises errors.UnexpectedStatus for any other status."""
+    from ...models.issued_api_key import IssuedApiKey
+
     with errors.decoding(status_code, content):
         if status_code == 201:
             response_201 = IssuedApiKey.from_dict(json.loads(content))

@@ -25,11 +25,11 @@ import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient
-from ...models.channel import Channel
-from ...models.channel_input import ChannelInput
 from ...types import UNSET, Response, Unset
 
 if TYPE_CHECKING:
+    from ...models.channel import Channel
+    from ...models.channel_input import ChannelInput
     from ...models.problem import Problem
 
 
@@ -56,6 +56,8 @@ def request_kwargs(
 
 def parse_success(status_code: int, content: bytes) -> Channel:
     """The result of a documented 2xx answer; raises errors.UnexpectedStatus for any other status."""
+    from ...models.channel import Channel
+
     with errors.decoding(status_code, content):
         if status_code == 201:
             response_201 = Channel.from_dict(json.loads(content))

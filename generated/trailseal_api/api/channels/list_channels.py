@@ -24,11 +24,11 @@ import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient
-from ...models.channel_page import ChannelPage
 from ...models.order import Order
 from ...types import UNSET, Response, Unset
 
 if TYPE_CHECKING:
+    from ...models.channel_page import ChannelPage
     from ...models.problem import Problem
 
 
@@ -64,6 +64,8 @@ def request_kwargs(
 
 def parse_success(status_code: int, content: bytes) -> ChannelPage:
     """The result of a documented 2xx answer; raises errors.UnexpectedStatus for any other status."""
+    from ...models.channel_page import ChannelPage
+
     with errors.decoding(status_code, content):
         if status_code == 200:
             response_200 = ChannelPage.from_dict(json.loads(content))

@@ -17,17 +17,16 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient
-from ...models.channel import Channel
-from ...models.channel_input import ChannelInput
-from ...types import Response
+from ...types import Response, path_segment
 
 if TYPE_CHECKING:
+    from ...models.channel import Channel
+    from ...models.channel_input import ChannelInput
     from ...models.problem import Problem
 
 
@@ -41,9 +40,7 @@ def request_kwargs(
 
     _kwargs: dict[str, Any] = {
         "method": "PUT",
-        "url": "/v1/channels/{channel_key}".format(
-            channel_key=quote(str(channel_key), safe=""),
-        ),
+        "url": f"/v1/channels/{path_segment(channel_key)}",
     }
     _kwargs["json"] = body.to_dict()
 
@@ -54,6 +51,8 @@ def request_kwargs(
 
 def parse_success(status_code: int, content: bytes) -> Channel:
     """The result of a documented 2xx answer; raises errors.UnexpectedStatus for any other status."""
+    from ...models.channel import Channel
+
     with errors.decoding(status_code, content):
         if status_code == 200:
             response_200 = Channel.from_dict(json.loads(content))

@@ -26,11 +26,11 @@ import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient
-from ...models.legal_hold import LegalHold
-from ...models.legal_hold_input import LegalHoldInput
 from ...types import UNSET, Response, Unset
 
 if TYPE_CHECKING:
+    from ...models.legal_hold import LegalHold
+    from ...models.legal_hold_input import LegalHoldInput
     from ...models.problem import Problem
 
 
@@ -65,6 +65,8 @@ def request_kwargs(
 
 def parse_success(status_code: int, content: bytes) -> LegalHold:
     """The result of a documented 2xx answer; raises errors.UnexpectedStatus for any other status."""
+    from ...models.legal_hold import LegalHold
+
     with errors.decoding(status_code, content):
         if status_code == 201:
             response_201 = LegalHold.from_dict(json.loads(content))

@@ -16,16 +16,15 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient
-from ...models.erasure import Erasure
-from ...types import Response
+from ...types import Response, path_segment
 
 if TYPE_CHECKING:
+    from ...models.erasure import Erasure
     from ...models.problem import Problem
 
 
@@ -36,15 +35,15 @@ def request_kwargs(
 
     _kwargs: dict[str, Any] = {
         "method": "GET",
-        "url": "/v1/erasures/{erasure_id}".format(
-            erasure_id=quote(str(erasure_id), safe=""),
-        ),
+        "url": f"/v1/erasures/{path_segment(erasure_id)}",
     }
     return _kwargs
 
 
 def parse_success(status_code: int, content: bytes) -> Erasure:
     """The result of a documented 2xx answer; raises errors.UnexpectedStatus for any other status."""
+    from ...models.erasure import Erasure
+
     with errors.decoding(status_code, content):
         if status_code == 200:
             response_200 = Erasure.from_dict(json.loads(content))

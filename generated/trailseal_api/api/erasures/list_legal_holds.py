@@ -25,11 +25,11 @@ import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient
-from ...models.legal_hold_page import LegalHoldPage
 from ...models.order import Order
 from ...types import UNSET, Response, Unset
 
 if TYPE_CHECKING:
+    from ...models.legal_hold_page import LegalHoldPage
     from ...models.problem import Problem
 
 
@@ -68,6 +68,8 @@ def request_kwargs(
 
 def parse_success(status_code: int, content: bytes) -> LegalHoldPage:
     """The result of a documented 2xx answer; raises errors.UnexpectedStatus for any other status."""
+    from ...models.legal_hold_page import LegalHoldPage
+
     with errors.decoding(status_code, content):
         if status_code == 200:
             response_200 = LegalHoldPage.from_dict(json.loads(content))

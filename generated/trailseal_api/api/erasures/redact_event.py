@@ -21,18 +21,17 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient
-from ...models.event_record import EventRecord
-from ...models.redaction_request import RedactionRequest
-from ...types import UNSET, Response, Unset
+from ...types import UNSET, Response, Unset, path_segment
 
 if TYPE_CHECKING:
+    from ...models.event_record import EventRecord
     from ...models.problem import Problem
+    from ...models.redaction_request import RedactionRequest
 
 
 def request_kwargs(
@@ -52,9 +51,7 @@ def request_kwargs(
 
     _kwargs: dict[str, Any] = {
         "method": "POST",
-        "url": "/v1/events/{event_id}/redact".format(
-            event_id=quote(str(event_id), safe=""),
-        ),
+        "url": f"/v1/events/{path_segment(event_id)}/redact",
         "params": params,
     }
     _kwargs["json"] = body.to_dict()
@@ -66,6 +63,8 @@ def request_kwargs(
 
 def parse_success(status_code: int, content: bytes) -> EventRecord:
     """The result of a documented 2xx answer; raises errors.UnexpectedStatus for any other status."""
+    from ...models.event_record import EventRecord
+
     with errors.decoding(status_code, content):
         if status_code == 200:
             response_200 = EventRecord.from_dict(json.loads(content))

@@ -16,16 +16,15 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient
-from ...models.legal_hold import LegalHold
-from ...types import Response
+from ...types import Response, path_segment
 
 if TYPE_CHECKING:
+    from ...models.legal_hold import LegalHold
     from ...models.problem import Problem
 
 
@@ -36,15 +35,15 @@ def request_kwargs(
 
     _kwargs: dict[str, Any] = {
         "method": "DELETE",
-        "url": "/v1/legal-holds/{hold_id}".format(
-            hold_id=quote(str(hold_id), safe=""),
-        ),
+        "url": f"/v1/legal-holds/{path_segment(hold_id)}",
     }
     return _kwargs
 
 
 def parse_success(status_code: int, content: bytes) -> LegalHold:
     """The result of a documented 2xx answer; raises errors.UnexpectedStatus for any other status."""
+    from ...models.legal_hold import LegalHold
+
     with errors.decoding(status_code, content):
         if status_code == 200:
             response_200 = LegalHold.from_dict(json.loads(content))

@@ -32,12 +32,12 @@ import httpx
 from ... import errors
 from ...client import AuthenticatedClient
 from ...models.event_include import EventInclude
-from ...models.event_input import EventInput
-from ...models.receipt import Receipt
 from ...types import UNSET, Response, Unset
 
 if TYPE_CHECKING:
+    from ...models.event_input import EventInput
     from ...models.problem import Problem
+    from ...models.receipt import Receipt
 
 
 def request_kwargs(
@@ -81,6 +81,8 @@ def request_kwargs(
 
 def parse_success(status_code: int, content: bytes) -> Receipt:
     """The result of a documented 2xx answer; raises errors.UnexpectedStatus for any other status."""
+    from ...models.receipt import Receipt
+
     with errors.decoding(status_code, content):
         if status_code == 200 or status_code == 201:
             response_200 = Receipt.from_dict(json.loads(content))

@@ -28,11 +28,11 @@ import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient
-from ...models.batch_result import BatchResult
-from ...models.event_batch import EventBatch
 from ...types import UNSET, Response, Unset
 
 if TYPE_CHECKING:
+    from ...models.batch_result import BatchResult
+    from ...models.event_batch import EventBatch
     from ...models.problem import Problem
 
 
@@ -67,6 +67,8 @@ def request_kwargs(
 
 def parse_success(status_code: int, content: bytes) -> BatchResult:
     """The result of a documented 2xx answer; raises errors.UnexpectedStatus for any other status."""
+    from ...models.batch_result import BatchResult
+
     with errors.decoding(status_code, content):
         if status_code == 200:
             response_200 = BatchResult.from_dict(json.loads(content))

@@ -28,11 +28,11 @@ import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient
-from ...models.event_batch import EventBatch
-from ...models.operation import Operation
 from ...types import UNSET, Response, Unset
 
 if TYPE_CHECKING:
+    from ...models.event_batch import EventBatch
+    from ...models.operation import Operation
     from ...models.problem import Problem
 
 
@@ -71,6 +71,8 @@ def request_kwargs(
 
 def parse_success(status_code: int, content: bytes) -> Operation:
     """The result of a documented 2xx answer; raises errors.UnexpectedStatus for any other status."""
+    from ...models.operation import Operation
+
     with errors.decoding(status_code, content):
         if status_code == 202:
             response_202 = Operation.from_dict(json.loads(content))

@@ -55,7 +55,11 @@ from ...models.export_format import ExportFormat
 from ...models.order import Order
 from ...models.outcome import Outcome
 from ...models.time_field import TimeField
-from ...types import UNSET, Response, Unset
+from ...types import (
+    UNSET,
+    Response,
+    Unset,
+)
 
 if TYPE_CHECKING:
     from ...models.problem import Problem

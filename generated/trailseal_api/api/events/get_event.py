@@ -19,17 +19,16 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient
 from ...models.event_include import EventInclude
-from ...models.event_record import EventRecord
-from ...types import UNSET, Response, Unset
+from ...types import UNSET, Response, Unset, path_segment
 
 if TYPE_CHECKING:
+    from ...models.event_record import EventRecord
     from ...models.problem import Problem
 
 
@@ -58,9 +57,7 @@ def request_kwargs(
 
     _kwargs: dict[str, Any] = {
         "method": "GET",
-        "url": "/v1/events/{event_id}".format(
-            event_id=quote(str(event_id), safe=""),
-        ),
+        "url": f"/v1/events/{path_segment(event_id)}",
         "params": params,
     }
     return _kwargs
@@ -68,6 +65,8 @@ def request_kwargs(
 
 def parse_success(status_code: int, content: bytes) -> EventRecord:
     """The result of a documented 2xx answer; raises errors.UnexpectedStatus for any other status."""
+    from ...models.event_record import EventRecord
+
     with errors.decoding(status_code, content):
         if status_code == 200:
             response_200 = EventRecord.from_dict(json.loads(content))

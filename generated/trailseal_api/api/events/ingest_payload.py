@@ -26,17 +26,16 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient
-from ...models.batch_result import BatchResult
 from ...models.ingest_source import IngestSource
-from ...types import UNSET, Response, Unset
+from ...types import UNSET, Response, Unset, path_segment
 
 if TYPE_CHECKING:
+    from ...models.batch_result import BatchResult
     from ...models.problem import Problem
 
 
@@ -70,9 +69,7 @@ def request_kwargs(
 
     _kwargs: dict[str, Any] = {
         "method": "POST",
-        "url": "/v1/ingest/{source}".format(
-            source=quote(str(source), safe=""),
-        ),
+        "url": f"/v1/ingest/{path_segment(source)}",
         "params": params,
     }
     _kwargs["json"] = body
@@ -84,6 +81,8 @@ def request_kwargs(
 
 def parse_success(status_code: int, content: bytes) -> BatchResult:
     """The result of a documented 2xx answer; raises errors.UnexpectedStatus for any other status."""
+    from ...models.batch_result import BatchResult
+
     with errors.decoding(status_code, content):
         if status_code == 200:
             response_200 = BatchResult.from_dict(json.loads(content))

@@ -56,7 +56,6 @@ from ... import errors
 from ...client import AuthenticatedClient
 from ...models.action_type import ActionType
 from ...models.actor_type import ActorType
-from ...models.event_page import EventPage
 from ...models.order import Order
 from ...models.outcome import Outcome
 from ...models.page_include import PageInclude
@@ -64,6 +63,7 @@ from ...models.time_field import TimeField
 from ...types import UNSET, Response, Unset
 
 if TYPE_CHECKING:
+    from ...models.event_page import EventPage
     from ...models.problem import Problem
 
 
@@ -195,6 +195,8 @@ def request_kwargs(
 
 def parse_success(status_code: int, content: bytes) -> EventPage:
     """The result of a documented 2xx answer; raises errors.UnexpectedStatus for any other status."""
+    from ...models.event_page import EventPage
+
     with errors.decoding(status_code, content):
         if status_code == 200:
             response_200 = EventPage.from_dict(json.loads(content))

@@ -23,11 +23,11 @@ import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient
-from ...models.check import Check
-from ...models.event_batch import EventBatch
 from ...types import UNSET, Response, Unset
 
 if TYPE_CHECKING:
+    from ...models.check import Check
+    from ...models.event_batch import EventBatch
     from ...models.problem import Problem
 
 
@@ -59,6 +59,8 @@ def request_kwargs(
 
 def parse_success(status_code: int, content: bytes) -> Check:
     """The result of a documented 2xx answer; raises errors.UnexpectedStatus for any other status."""
+    from ...models.check import Check
+
     with errors.decoding(status_code, content):
         if status_code == 200:
             response_200 = Check.from_dict(json.loads(content))

@@ -22,13 +22,17 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient
-from ...types import UNSET, Response, Unset
+from ...types import (
+    UNSET,
+    Response,
+    Unset,
+    path_segment,
+)
 
 if TYPE_CHECKING:
     from ...models.problem import Problem
@@ -50,9 +54,7 @@ def request_kwargs(
 
     _kwargs: dict[str, Any] = {
         "method": "GET",
-        "url": "/v1/exports/{export_id}/content".format(
-            export_id=quote(str(export_id), safe=""),
-        ),
+        "url": f"/v1/exports/{path_segment(export_id)}/content",
     }
     _kwargs["headers"] = headers
     return _kwargs

@@ -17,16 +17,15 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient
-from ...models.export import Export
-from ...types import Response
+from ...types import Response, path_segment
 
 if TYPE_CHECKING:
+    from ...models.export import Export
     from ...models.problem import Problem
 
 
@@ -37,15 +36,15 @@ def request_kwargs(
 
     _kwargs: dict[str, Any] = {
         "method": "GET",
-        "url": "/v1/exports/{export_id}".format(
-            export_id=quote(str(export_id), safe=""),
-        ),
+        "url": f"/v1/exports/{path_segment(export_id)}",
     }
     return _kwargs
 
 
 def parse_success(status_code: int, content: bytes) -> Export:
     """The result of a documented 2xx answer; raises errors.UnexpectedStatus for any other status."""
+    from ...models.export import Export
+
     with errors.decoding(status_code, content):
         if status_code == 200:
             response_200 = Export.from_dict(json.loads(content))

@@ -25,11 +25,11 @@ import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient
-from ...models.export_page import ExportPage
 from ...models.order import Order
 from ...types import UNSET, Response, Unset
 
 if TYPE_CHECKING:
+    from ...models.export_page import ExportPage
     from ...models.problem import Problem
 
 
@@ -68,6 +68,8 @@ def request_kwargs(
 
 def parse_success(status_code: int, content: bytes) -> ExportPage:
     """The result of a documented 2xx answer; raises errors.UnexpectedStatus for any other status."""
+    from ...models.export_page import ExportPage
+
     with errors.decoding(status_code, content):
         if status_code == 200:
             response_200 = ExportPage.from_dict(json.loads(content))

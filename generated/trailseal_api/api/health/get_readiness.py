@@ -19,10 +19,10 @@ import httpx
 
 from ... import errors
 from ...client import Client
-from ...models.health import Health
 from ...types import Response
 
 if TYPE_CHECKING:
+    from ...models.health import Health
     from ...models.problem import Problem
 
 
@@ -38,6 +38,8 @@ def request_kwargs() -> dict[str, Any]:
 
 def parse_success(status_code: int, content: bytes) -> Health:
     """The result of a documented 2xx answer; raises errors.UnexpectedStatus for any other status."""
+    from ...models.health import Health
+
     with errors.decoding(status_code, content):
         if status_code == 200:
             response_200 = Health.from_dict(json.loads(content))

@@ -23,12 +23,12 @@ import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient
-from ...models.verification_key import VerificationKey
-from ...models.verification_key_input import VerificationKeyInput
 from ...types import UNSET, Response, Unset
 
 if TYPE_CHECKING:
     from ...models.problem import Problem
+    from ...models.verification_key import VerificationKey
+    from ...models.verification_key_input import VerificationKeyInput
 
 
 def request_kwargs(
@@ -59,6 +59,8 @@ def request_kwargs(
 
 def parse_success(status_code: int, content: bytes) -> VerificationKey:
     """The result of a documented 2xx answer; raises errors.UnexpectedStatus for any other status."""
+    from ...models.verification_key import VerificationKey
+
     with errors.decoding(status_code, content):
         if status_code == 200 or status_code == 201:
             response_200 = VerificationKey.from_dict(json.loads(content))

@@ -27,11 +27,11 @@ import httpx
 from ... import errors
 from ...client import AuthenticatedClient
 from ...models.order import Order
-from ...models.verification_key_page import VerificationKeyPage
 from ...types import UNSET, Response, Unset
 
 if TYPE_CHECKING:
     from ...models.problem import Problem
+    from ...models.verification_key_page import VerificationKeyPage
 
 
 def request_kwargs(
@@ -69,6 +69,8 @@ def request_kwargs(
 
 def parse_success(status_code: int, content: bytes) -> VerificationKeyPage:
     """The result of a documented 2xx answer; raises errors.UnexpectedStatus for any other status."""
+    from ...models.verification_key_page import VerificationKeyPage
+
     with errors.decoding(status_code, content):
         if status_code == 200:
             response_200 = VerificationKeyPage.from_dict(json.loads(content))

@@ -18,17 +18,16 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient
-from ...models.verification_key import VerificationKey
-from ...types import UNSET, Response, Unset
+from ...types import UNSET, Response, Unset, path_segment
 
 if TYPE_CHECKING:
     from ...models.problem import Problem
+    from ...models.verification_key import VerificationKey
 
 
 def request_kwargs(
@@ -46,9 +45,7 @@ def request_kwargs(
 
     _kwargs: dict[str, Any] = {
         "method": "DELETE",
-        "url": "/v1/keys/{key_id}".format(
-            key_id=quote(str(key_id), safe=""),
-        ),
+        "url": f"/v1/keys/{path_segment(key_id)}",
         "params": params,
     }
     return _kwargs
@@ -56,6 +53,8 @@ def request_kwargs(
 
 def parse_success(status_code: int, content: bytes) -> VerificationKey:
     """The result of a documented 2xx answer; raises errors.UnexpectedStatus for any other status."""
+    from ...models.verification_key import VerificationKey
+
     with errors.decoding(status_code, content):
         if status_code == 200:
             response_200 = VerificationKey.from_dict(json.loads(content))

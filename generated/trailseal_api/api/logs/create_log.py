@@ -22,11 +22,11 @@ import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient
-from ...models.log import Log
-from ...models.log_input import LogInput
 from ...types import Response
 
 if TYPE_CHECKING:
+    from ...models.log import Log
+    from ...models.log_input import LogInput
     from ...models.problem import Problem
 
 
@@ -50,6 +50,8 @@ def request_kwargs(
 
 def parse_success(status_code: int, content: bytes) -> Log:
     """The result of a documented 2xx answer; raises errors.UnexpectedStatus for any other status."""
+    from ...models.log import Log
+
     with errors.decoding(status_code, content):
         if status_code == 200 or status_code == 201:
             response_200 = Log.from_dict(json.loads(content))

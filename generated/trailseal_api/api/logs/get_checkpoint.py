@@ -18,16 +18,15 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient
-from ...models.checkpoint import Checkpoint
-from ...types import UNSET, Response, Unset
+from ...types import UNSET, Response, Unset, path_segment
 
 if TYPE_CHECKING:
+    from ...models.checkpoint import Checkpoint
     from ...models.problem import Problem
 
 
@@ -46,9 +45,7 @@ def request_kwargs(
 
     _kwargs: dict[str, Any] = {
         "method": "GET",
-        "url": "/v1/checkpoints/{tree_size}".format(
-            tree_size=quote(str(tree_size), safe=""),
-        ),
+        "url": f"/v1/checkpoints/{path_segment(tree_size)}",
         "params": params,
     }
     return _kwargs
@@ -56,6 +53,8 @@ def request_kwargs(
 
 def parse_success(status_code: int, content: bytes) -> Checkpoint:
     """The result of a documented 2xx answer; raises errors.UnexpectedStatus for any other status."""
+    from ...models.checkpoint import Checkpoint
+
     with errors.decoding(status_code, content):
         if status_code == 200:
             response_200 = Checkpoint.from_dict(json.loads(content))

@@ -25,10 +25,10 @@ import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient
-from ...models.consistency_proof import ConsistencyProof
 from ...types import UNSET, Response, Unset
 
 if TYPE_CHECKING:
+    from ...models.consistency_proof import ConsistencyProof
     from ...models.problem import Problem
 
 
@@ -60,6 +60,8 @@ def request_kwargs(
 
 def parse_success(status_code: int, content: bytes) -> ConsistencyProof:
     """The result of a documented 2xx answer; raises errors.UnexpectedStatus for any other status."""
+    from ...models.consistency_proof import ConsistencyProof
+
     with errors.decoding(status_code, content):
         if status_code == 200:
             response_200 = ConsistencyProof.from_dict(json.loads(content))

@@ -26,10 +26,10 @@ import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient
-from ...models.inclusion_proof import InclusionProof
 from ...types import UNSET, Response, Unset
 
 if TYPE_CHECKING:
+    from ...models.inclusion_proof import InclusionProof
     from ...models.problem import Problem
 
 
@@ -64,6 +64,8 @@ def request_kwargs(
 
 def parse_success(status_code: int, content: bytes) -> InclusionProof:
     """The result of a documented 2xx answer; raises errors.UnexpectedStatus for any other status."""
+    from ...models.inclusion_proof import InclusionProof
+
     with errors.decoding(status_code, content):
         if status_code == 200:
             response_200 = InclusionProof.from_dict(json.loads(content))

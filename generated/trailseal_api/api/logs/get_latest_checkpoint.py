@@ -22,10 +22,10 @@ import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient
-from ...models.checkpoint import Checkpoint
 from ...types import UNSET, Response, Unset
 
 if TYPE_CHECKING:
+    from ...models.checkpoint import Checkpoint
     from ...models.problem import Problem
 
 
@@ -51,6 +51,8 @@ def request_kwargs(
 
 def parse_success(status_code: int, content: bytes) -> Checkpoint:
     """The result of a documented 2xx answer; raises errors.UnexpectedStatus for any other status."""
+    from ...models.checkpoint import Checkpoint
+
     with errors.decoding(status_code, content):
         if status_code == 200:
             response_200 = Checkpoint.from_dict(json.loads(content))

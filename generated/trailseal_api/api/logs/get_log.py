@@ -16,16 +16,15 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient
-from ...models.log import Log
-from ...types import Response
+from ...types import Response, path_segment
 
 if TYPE_CHECKING:
+    from ...models.log import Log
     from ...models.problem import Problem
 
 
@@ -36,15 +35,15 @@ def request_kwargs(
 
     _kwargs: dict[str, Any] = {
         "method": "GET",
-        "url": "/v1/logs/{log_id}".format(
-            log_id=quote(str(log_id), safe=""),
-        ),
+        "url": f"/v1/logs/{path_segment(log_id)}",
     }
     return _kwargs
 
 
 def parse_success(status_code: int, content: bytes) -> Log:
     """The result of a documented 2xx answer; raises errors.UnexpectedStatus for any other status."""
+    from ...models.log import Log
+
     with errors.decoding(status_code, content):
         if status_code == 200:
             response_200 = Log.from_dict(json.loads(content))

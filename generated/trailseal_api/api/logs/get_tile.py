@@ -20,13 +20,16 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient
-from ...types import UNSET, Response
+from ...types import (
+    UNSET,
+    Response,
+    path_segment,
+)
 
 if TYPE_CHECKING:
     from ...models.problem import Problem
@@ -47,9 +50,7 @@ def request_kwargs(
 
     _kwargs: dict[str, Any] = {
         "method": "GET",
-        "url": "/v1/logs/{log_id}/tiles".format(
-            log_id=quote(str(log_id), safe=""),
-        ),
+        "url": f"/v1/logs/{path_segment(log_id)}/tiles",
         "params": params,
     }
     return _kwargs

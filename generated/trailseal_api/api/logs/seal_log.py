@@ -18,16 +18,15 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient
-from ...models.checkpoint import Checkpoint
-from ...types import Response
+from ...types import Response, path_segment
 
 if TYPE_CHECKING:
+    from ...models.checkpoint import Checkpoint
     from ...models.problem import Problem
 
 
@@ -38,15 +37,15 @@ def request_kwargs(
 
     _kwargs: dict[str, Any] = {
         "method": "POST",
-        "url": "/v1/logs/{log_id}/seal".format(
-            log_id=quote(str(log_id), safe=""),
-        ),
+        "url": f"/v1/logs/{path_segment(log_id)}/seal",
     }
     return _kwargs
 
 
 def parse_success(status_code: int, content: bytes) -> Checkpoint:
     """The result of a documented 2xx answer; raises errors.UnexpectedStatus for any other status."""
+    from ...models.checkpoint import Checkpoint
+
     with errors.decoding(status_code, content):
         if status_code == 200:
             response_200 = Checkpoint.from_dict(json.loads(content))

@@ -17,16 +17,15 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient
-from ...models.operation import Operation
-from ...types import Response
+from ...types import Response, path_segment
 
 if TYPE_CHECKING:
+    from ...models.operation import Operation
     from ...models.problem import Problem
 
 
@@ -37,15 +36,15 @@ def request_kwargs(
 
     _kwargs: dict[str, Any] = {
         "method": "POST",
-        "url": "/v1/operations/{operation_id}/cancel".format(
-            operation_id=quote(str(operation_id), safe=""),
-        ),
+        "url": f"/v1/operations/{path_segment(operation_id)}/cancel",
     }
     return _kwargs
 
 
 def parse_success(status_code: int, content: bytes) -> Operation:
     """The result of a documented 2xx answer; raises errors.UnexpectedStatus for any other status."""
+    from ...models.operation import Operation
+
     with errors.decoding(status_code, content):
         if status_code == 200:
             response_200 = Operation.from_dict(json.loads(content))

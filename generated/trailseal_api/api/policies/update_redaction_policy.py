@@ -23,11 +23,11 @@ import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient
-from ...models.redaction_policy import RedactionPolicy
 from ...types import UNSET, Response, Unset
 
 if TYPE_CHECKING:
     from ...models.problem import Problem
+    from ...models.redaction_policy import RedactionPolicy
 
 
 def request_kwargs(
@@ -58,6 +58,8 @@ def request_kwargs(
 
 def parse_success(status_code: int, content: bytes) -> RedactionPolicy:
     """The result of a documented 2xx answer; raises errors.UnexpectedStatus for any other status."""
+    from ...models.redaction_policy import RedactionPolicy
+
     with errors.decoding(status_code, content):
         if status_code == 200:
             response_200 = RedactionPolicy.from_dict(json.loads(content))

@@ -22,12 +22,12 @@ import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient
-from ...models.event_schema import EventSchema
-from ...models.schema_input import SchemaInput
 from ...types import Response
 
 if TYPE_CHECKING:
+    from ...models.event_schema import EventSchema
     from ...models.problem import Problem
+    from ...models.schema_input import SchemaInput
 
 
 def request_kwargs(
@@ -50,6 +50,8 @@ def request_kwargs(
 
 def parse_success(status_code: int, content: bytes) -> EventSchema:
     """The result of a documented 2xx answer; raises errors.UnexpectedStatus for any other status."""
+    from ...models.event_schema import EventSchema
+
     with errors.decoding(status_code, content):
         if status_code == 200 or status_code == 201:
             response_200 = EventSchema.from_dict(json.loads(content))

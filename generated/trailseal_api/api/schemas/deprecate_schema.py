@@ -17,16 +17,15 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient
-from ...models.event_schema import EventSchema
-from ...types import Response
+from ...types import Response, path_segment
 
 if TYPE_CHECKING:
+    from ...models.event_schema import EventSchema
     from ...models.problem import Problem
 
 
@@ -37,15 +36,15 @@ def request_kwargs(
 
     _kwargs: dict[str, Any] = {
         "method": "DELETE",
-        "url": "/v1/schemas/{schema_key}".format(
-            schema_key=quote(str(schema_key), safe=""),
-        ),
+        "url": f"/v1/schemas/{path_segment(schema_key)}",
     }
     return _kwargs
 
 
 def parse_success(status_code: int, content: bytes) -> EventSchema:
     """The result of a documented 2xx answer; raises errors.UnexpectedStatus for any other status."""
+    from ...models.event_schema import EventSchema
+
     with errors.decoding(status_code, content):
         if status_code == 200:
             response_200 = EventSchema.from_dict(json.loads(content))

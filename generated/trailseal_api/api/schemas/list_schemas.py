@@ -27,11 +27,11 @@ import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient
-from ...models.event_schema_page import EventSchemaPage
 from ...models.order import Order
 from ...types import UNSET, Response, Unset
 
 if TYPE_CHECKING:
+    from ...models.event_schema_page import EventSchemaPage
     from ...models.problem import Problem
 
 
@@ -76,6 +76,8 @@ def request_kwargs(
 
 def parse_success(status_code: int, content: bytes) -> EventSchemaPage:
     """The result of a documented 2xx answer; raises errors.UnexpectedStatus for any other status."""
+    from ...models.event_schema_page import EventSchemaPage
+
     with errors.decoding(status_code, content):
         if status_code == 200:
             response_200 = EventSchemaPage.from_dict(json.loads(content))

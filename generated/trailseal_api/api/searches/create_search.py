@@ -30,12 +30,12 @@ import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient
-from ...models.search import Search
-from ...models.search_input import SearchInput
 from ...types import UNSET, Response, Unset
 
 if TYPE_CHECKING:
     from ...models.problem import Problem
+    from ...models.search import Search
+    from ...models.search_input import SearchInput
 
 
 def request_kwargs(
@@ -69,6 +69,8 @@ def request_kwargs(
 
 def parse_success(status_code: int, content: bytes) -> Search:
     """The result of a documented 2xx answer; raises errors.UnexpectedStatus for any other status."""
+    from ...models.search import Search
+
     with errors.decoding(status_code, content):
         if status_code == 201:
             response_201 = Search.from_dict(json.loads(content))

@@ -16,13 +16,12 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient
-from ...types import Response
+from ...types import Response, path_segment
 
 if TYPE_CHECKING:
     from ...models.problem import Problem
@@ -35,9 +34,7 @@ def request_kwargs(
 
     _kwargs: dict[str, Any] = {
         "method": "DELETE",
-        "url": "/v1/searches/{search_id}".format(
-            search_id=quote(str(search_id), safe=""),
-        ),
+        "url": f"/v1/searches/{path_segment(search_id)}",
     }
     return _kwargs
 

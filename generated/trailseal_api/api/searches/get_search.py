@@ -17,17 +17,16 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient
-from ...models.search import Search
-from ...types import Response
+from ...types import Response, path_segment
 
 if TYPE_CHECKING:
     from ...models.problem import Problem
+    from ...models.search import Search
 
 
 def request_kwargs(
@@ -37,15 +36,15 @@ def request_kwargs(
 
     _kwargs: dict[str, Any] = {
         "method": "GET",
-        "url": "/v1/searches/{search_id}".format(
-            search_id=quote(str(search_id), safe=""),
-        ),
+        "url": f"/v1/searches/{path_segment(search_id)}",
     }
     return _kwargs
 
 
 def parse_success(status_code: int, content: bytes) -> Search:
     """The result of a documented 2xx answer; raises errors.UnexpectedStatus for any other status."""
+    from ...models.search import Search
+
     with errors.decoding(status_code, content):
         if status_code == 200:
             response_200 = Search.from_dict(json.loads(content))

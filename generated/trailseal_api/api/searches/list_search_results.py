@@ -19,18 +19,17 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient
-from ...models.event_page import EventPage
-from ...models.search_results_input import SearchResultsInput
-from ...types import Response
+from ...types import Response, path_segment
 
 if TYPE_CHECKING:
+    from ...models.event_page import EventPage
     from ...models.problem import Problem
+    from ...models.search_results_input import SearchResultsInput
 
 
 def request_kwargs(
@@ -43,9 +42,7 @@ def request_kwargs(
 
     _kwargs: dict[str, Any] = {
         "method": "POST",
-        "url": "/v1/searches/{search_id}/results".format(
-            search_id=quote(str(search_id), safe=""),
-        ),
+        "url": f"/v1/searches/{path_segment(search_id)}/results",
     }
     _kwargs["json"] = body.to_dict()
 
@@ -56,6 +53,8 @@ def request_kwargs(
 
 def parse_success(status_code: int, content: bytes) -> EventPage:
     """The result of a documented 2xx answer; raises errors.UnexpectedStatus for any other status."""
+    from ...models.event_page import EventPage
+
     with errors.decoding(status_code, content):
         if status_code == 200:
             response_200 = EventPage.from_dict(json.loads(content))

@@ -16,17 +16,16 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient
-from ...models.tenant import Tenant
-from ...types import Response
+from ...types import Response, path_segment
 
 if TYPE_CHECKING:
     from ...models.problem import Problem
+    from ...models.tenant import Tenant
 
 
 def request_kwargs(
@@ -36,15 +35,15 @@ def request_kwargs(
 
     _kwargs: dict[str, Any] = {
         "method": "GET",
-        "url": "/v1/tenants/{tenant_key}".format(
-            tenant_key=quote(str(tenant_key), safe=""),
-        ),
+        "url": f"/v1/tenants/{path_segment(tenant_key)}",
     }
     return _kwargs
 
 
 def parse_success(status_code: int, content: bytes) -> Tenant:
     """The result of a documented 2xx answer; raises errors.UnexpectedStatus for any other status."""
+    from ...models.tenant import Tenant
+
     with errors.decoding(status_code, content):
         if status_code == 200:
             response_200 = Tenant.from_dict(json.loads(content))

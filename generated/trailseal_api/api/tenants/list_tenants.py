@@ -26,11 +26,11 @@ import httpx
 from ... import errors
 from ...client import AuthenticatedClient
 from ...models.order import Order
-from ...models.tenant_page import TenantPage
 from ...types import UNSET, Response, Unset
 
 if TYPE_CHECKING:
     from ...models.problem import Problem
+    from ...models.tenant_page import TenantPage
 
 
 def request_kwargs(
@@ -68,6 +68,8 @@ def request_kwargs(
 
 def parse_success(status_code: int, content: bytes) -> TenantPage:
     """The result of a documented 2xx answer; raises errors.UnexpectedStatus for any other status."""
+    from ...models.tenant_page import TenantPage
+
     with errors.decoding(status_code, content):
         if status_code == 200:
             response_200 = TenantPage.from_dict(json.loads(content))

@@ -17,18 +17,17 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient
-from ...models.tenant import Tenant
-from ...models.tenant_input import TenantInput
-from ...types import Response
+from ...types import Response, path_segment
 
 if TYPE_CHECKING:
     from ...models.problem import Problem
+    from ...models.tenant import Tenant
+    from ...models.tenant_input import TenantInput
 
 
 def request_kwargs(
@@ -41,9 +40,7 @@ def request_kwargs(
 
     _kwargs: dict[str, Any] = {
         "method": "PUT",
-        "url": "/v1/tenants/{tenant_key}".format(
-            tenant_key=quote(str(tenant_key), safe=""),
-        ),
+        "url": f"/v1/tenants/{path_segment(tenant_key)}",
     }
     _kwargs["json"] = body.to_dict()
 
@@ -54,6 +51,8 @@ def request_kwargs(
 
 def parse_success(status_code: int, content: bytes) -> Tenant:
     """The result of a documented 2xx answer; raises errors.UnexpectedStatus for any other status."""
+    from ...models.tenant import Tenant
+
     with errors.decoding(status_code, content):
         if status_code == 200:
             response_200 = Tenant.from_dict(json.loads(content))

@@ -18,18 +18,17 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient
-from ...models.operation import Operation
-from ...models.upload_completion import UploadCompletion
-from ...types import Response
+from ...types import Response, path_segment
 
 if TYPE_CHECKING:
+    from ...models.operation import Operation
     from ...models.problem import Problem
+    from ...models.upload_completion import UploadCompletion
 
 
 def request_kwargs(
@@ -42,9 +41,7 @@ def request_kwargs(
 
     _kwargs: dict[str, Any] = {
         "method": "POST",
-        "url": "/v1/uploads/{upload_id}/complete".format(
-            upload_id=quote(str(upload_id), safe=""),
-        ),
+        "url": f"/v1/uploads/{path_segment(upload_id)}/complete",
     }
     _kwargs["json"] = body.to_dict()
 
@@ -55,6 +52,8 @@ def request_kwargs(
 
 def parse_success(status_code: int, content: bytes) -> Operation:
     """The result of a documented 2xx answer; raises errors.UnexpectedStatus for any other status."""
+    from ...models.operation import Operation
+
     with errors.decoding(status_code, content):
         if status_code == 202:
             response_202 = Operation.from_dict(json.loads(content))

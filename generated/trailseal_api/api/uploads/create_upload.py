@@ -26,12 +26,12 @@ import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient
-from ...models.upload import Upload
-from ...models.upload_input import UploadInput
 from ...types import UNSET, Response, Unset
 
 if TYPE_CHECKING:
     from ...models.problem import Problem
+    from ...models.upload import Upload
+    from ...models.upload_input import UploadInput
 
 
 def request_kwargs(
@@ -65,6 +65,8 @@ def request_kwargs(
 
 def parse_success(status_code: int, content: bytes) -> Upload:
     """The result of a documented 2xx answer; raises errors.UnexpectedStatus for any other status."""
+    from ...models.upload import Upload
+
     with errors.decoding(status_code, content):
         if status_code == 201:
             response_201 = Upload.from_dict(json.loads(content))

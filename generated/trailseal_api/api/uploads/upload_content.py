@@ -20,17 +20,22 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import httpx
 
 from ... import errors
 from ...client import Client
-from ...models.upload import Upload
-from ...types import UNSET, RequestContent, Response, async_content
+from ...types import (
+    UNSET,
+    RequestContent,
+    Response,
+    async_content,
+    path_segment,
+)
 
 if TYPE_CHECKING:
     from ...models.problem import Problem
+    from ...models.upload import Upload
 
 
 def request_kwargs(
@@ -50,9 +55,7 @@ def request_kwargs(
 
     _kwargs: dict[str, Any] = {
         "method": "PUT",
-        "url": "/v1/uploads/{upload_id}/content".format(
-            upload_id=quote(str(upload_id), safe=""),
-        ),
+        "url": f"/v1/uploads/{path_segment(upload_id)}/content",
         "params": params,
     }
     _kwargs["content"] = body
@@ -63,6 +66,8 @@ def request_kwargs(
 
 def parse_success(status_code: int, content: bytes) -> Upload:
     """The result of a documented 2xx answer; raises errors.UnexpectedStatus for any other status."""
+    from ...models.upload import Upload
+
     with errors.decoding(status_code, content):
         if status_code == 200:
             response_200 = Upload.from_dict(json.loads(content))
