@@ -22,7 +22,7 @@ from . import export_formats
 from .auth import Caller
 from .export_formats import Line
 from .problems import Problem
-from .store import Connection, Store, micros, reads, searches
+from .store import Connection, Store, jobs, micros, reads, searches
 from .store.checkpoints import CheckpointRow
 from .store.jobs import JobRow
 from .store.logs import LogRow
@@ -135,45 +135,18 @@ def write_file(path: Path, pieces: Iterable[bytes]) -> tuple[str, int]:
     return digest.hexdigest(), size
 
 
-def state(row: JobRow) -> str:
-    """The state to show: an export past its time is `expired` before anybody swept it away."""
-    return "expired" if row.expires_at <= micros.now() else str(row.state)
-
-
 def export(row: JobRow) -> dict[str, Any]:
     """The contract's `Export`."""
     job = orjson.loads(row.request)
-    result = orjson.loads(row.result) if row.result and state(row) == "succeeded" else {}
+    result = orjson.loads(row.result) if row.result and jobs.state(row) == "succeeded" else {}
     return {
         "export_id": row.operation_id,
         "log_id": row.log_id,
-        "state": state(row),
+        "state": jobs.state(row),
         "format": job["format"],
         "compression": job["compression"],
-        **_progress(row),
+        **jobs.show_progress(row),
         **{name: result[name] for name in ("events", "bytes", "sha256") if name in result},
         "created_at": micros.text(row.created_at),
         "expires_at": micros.text(row.expires_at),
     }
-
-
-def operation(row: JobRow) -> dict[str, Any]:
-    """The contract's `Operation`."""
-    error = {"error": orjson.loads(row.error)} if row.error else {}
-    return {
-        "operation_id": row.operation_id,
-        "kind": "export",
-        "state": state(row),
-        **_progress(row),
-        "created_at": micros.text(row.created_at),
-        "expires_at": micros.text(row.expires_at),
-        "export": export(row),
-        **error,
-    }
-
-
-def _progress(row: JobRow) -> dict[str, Any]:
-    if not row.progress:
-        return {}
-    found = orjson.loads(row.progress)
-    return {"progress": {"done": found["done"], "total": found["total"]}}

@@ -2,12 +2,11 @@
 
 Rules:
 - A job is a row (store/jobs.py): it outlives the server and is shared by its processes. What it
-  holds is decided in export_plans.py, and made in export_worker.py.
+  holds is decided in export_plans.py, and made in export_maker.py.
 - `iter_export` streams at once, without a job or a manifest.
 - Everything about another tenant's export is 404. A log is checked by the caller of this module.
 """
 
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,15 @@ import orjson
 from . import export_formats
 from .auth import Caller
 from .cursors import Cursor, query_hash
-from .export_plans import Request, export, iter_export, operation, plan, state
-from .export_worker import Signer, Worker
+from .export_maker import Maker, Signer
+from .export_plans import Request, export, iter_export, plan
+from .operations import show
 from .problems import Problem
 from .store import jobs
 from .store.jobs import JobRow
 from .store.pages import DEFAULT_LIMIT, PageRequest, Reader
 from .store.reads import Order
+from .worker import Worker
 
 __all__ = ["Content", "Exports", "Signer", "iter_export"]
 
@@ -45,10 +46,12 @@ class Exports:
     def __init__(self, reader: Reader, signer: Signer, folder: Path) -> None:
         self._reader = reader
         self._store = reader.store
-        self.worker = Worker(reader.store, signer, folder)
+        self._maker = Maker(reader.store, signer, folder)
+        self.worker = Worker(reader.store, jobs.EXPORT, self._maker.make, self._maker.remove)
 
     def start(self) -> None:
         """Start the worker's thread."""
+        self._maker.prepare()
         self.worker.start()
 
     def stop(self) -> None:
@@ -59,25 +62,15 @@ class Exports:
         """Queue an export and answer its `Operation`; raises `Problem` for what cannot be done."""
         with self._store.write() as connection:
             job = plan(connection, caller, log_id, request)
-            values = {
-                "log_id": job["log_id"],
-                "operation_id": f"op_{secrets.token_hex(12)}",
-                "key_id": caller.key_id,
-                "request": orjson.dumps(job),
-            }
-            row = jobs.create(connection, values)
+            values = {"log_id": job["log_id"], "request": orjson.dumps(job)}
+            row = jobs.create(connection, jobs.EXPORT, caller, values)
         self.worker.wake()
-        return operation(row)
-
-    def get_operation(self, caller: Caller, operation_id: str) -> dict[str, Any]:
-        """The `Operation`; raises `Problem("operation_not_found")`."""
-        with self._store.read() as connection:
-            return operation(jobs.find(connection, caller, operation_id, "operation_not_found"))
+        return show(row)
 
     def get(self, caller: Caller, export_id: str) -> dict[str, Any]:
         """The `Export`; raises `Problem("export_not_found")`."""
         with self._store.read() as connection:
-            return export(jobs.find(connection, caller, export_id, "export_not_found"))
+            return export(jobs.find_export(connection, caller, export_id))
 
     def list_exports(
         self,
@@ -103,25 +96,19 @@ class Exports:
         items = [export(row) for row in rows]
         return {"items": items, "next_cursor": following, "has_more": more}
 
-    def cancel(self, caller: Caller, operation_id: str) -> dict[str, Any]:
-        """Cancel a job that has not ended, and answer its `Operation`."""
-        with self._store.write() as connection:
-            row = jobs.find(connection, caller, operation_id, "operation_not_found")
-            return operation(jobs.cancel(connection, row))
-
     def delete(self, caller: Caller, export_id: str) -> None:
         """Remove an export with its file; a running one is cancelled by it."""
         with self._store.write() as connection:
-            row = jobs.find(connection, caller, export_id, "export_not_found")
+            row = jobs.find_export(connection, caller, export_id)
             jobs.remove(connection, row)
-        self.worker.remove(export_id)
+        self._maker.remove(export_id)
 
     def content(self, caller: Caller, export_id: str) -> Content:
         """The file of a finished export; raises `Problem`: export_not_found, export_expired,
         operation_failed, and operation_pending's 404 while it is not there."""
         row, result = self._finished(caller, export_id)
         job = orjson.loads(row.request)
-        path = self.worker.path(result["file"])
+        path = self._maker.path(result["file"])
         if not path.is_file():
             raise Problem("export_expired", "The export's file is gone: create it again")
         form, packed = job["format"], job["compression"] == "gzip"
@@ -137,8 +124,8 @@ class Exports:
 
     def _finished(self, caller: Caller, export_id: str) -> tuple[JobRow, dict[str, Any]]:
         with self._store.read() as connection:
-            row = jobs.find(connection, caller, export_id, "export_not_found")
-        now = state(row)
+            row = jobs.find_export(connection, caller, export_id)
+        now = jobs.state(row)
         if now == "expired":
             raise Problem("export_expired", "The export has ended: create it again")
         if now in jobs.ACTIVE:

@@ -15,6 +15,7 @@ from .auth import Authenticator
 from .exports import Exports
 from .ingest import Ingest
 from .limits import SHUTDOWN_DEADLINE
+from .operations import Operations
 from .problems import FieldError
 from .settings import Settings
 from .signer import Signer
@@ -38,6 +39,7 @@ class Services:
     reader: Reader
     searches: Searches
     exports: Exports
+    operations: Operations
     authenticate: Authenticator
     validate: Validate
     limits: dict[str, int]
@@ -63,6 +65,7 @@ class Services:
             reader=reader,
             searches=Searches(reader),
             exports=Exports(reader, signer, settings.exports),
+            operations=Operations(store),
             authenticate=Authenticator(lambda key: _find(store, key)),
             validate=validate,
             limits=limits,

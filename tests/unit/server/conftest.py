@@ -33,7 +33,7 @@ class Trail:
         self.signer = Signer(store, self._key, PREFIX)
 
     def caller(self, tenant_id: str | None = None) -> Caller:
-        return Caller("key_test", tenant_id, None, frozenset())
+        return Caller("key_test", tenant_id, None, frozenset({"admin"}))
 
     def log(self, log_id: str = "main", tenant_id: str | None = None) -> str:
         with self.store.write() as connection:

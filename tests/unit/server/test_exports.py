@@ -14,6 +14,7 @@ import pytest
 from trailseal_server import log as tree
 from trailseal_server.commitments import leaf_hash
 from trailseal_server.exports import Exports, iter_export
+from trailseal_server.operations import Operations
 from trailseal_server.problems import Problem
 from trailseal_server.store import jobs, micros
 from trailseal_server.store.search import Filters
@@ -40,7 +41,7 @@ def run(trail: Any, exports: Exports, request: dict[str, Any]) -> tuple[bytes, d
     created = exports.create(trail.caller("acme"), "main", request)
     assert exports.worker.work()
     export_id = created["operation_id"]
-    operation = exports.get_operation(trail.caller("acme"), export_id)
+    operation = Operations(trail.store).get(trail.caller("acme"), export_id)
     assert operation["state"] == "succeeded", operation
     data = exports.content(trail.caller("acme"), export_id).path.read_bytes()
     papers = exports.manifest(trail.caller("acme"), export_id)
@@ -169,7 +170,7 @@ def test_a_job_of_a_killed_worker_is_taken_up_by_another(
     caller = trail.caller("acme")
     export_id = exports.create(caller, "main", {})["operation_id"]
     monkeypatch.setattr(jobs, "LEASE", -1)
-    dead = jobs.claim(trail.store, "dead")
+    dead = jobs.claim(trail.store, "export", "dead")
     monkeypatch.undo()
     assert dead is not None
     assert dead.operation_id == export_id
@@ -189,9 +190,9 @@ def test_a_job_that_keeps_killing_its_workers_fails(
     export_id = exports.create(caller, "main", {})["operation_id"]
     monkeypatch.setattr(jobs, "LEASE", -1)
     for _ in range(jobs.MAX_ATTEMPTS):
-        assert jobs.claim(trail.store, "dead") is not None
-    assert jobs.claim(trail.store, "dead") is None
-    operation = exports.get_operation(caller, export_id)
+        assert jobs.claim(trail.store, "export", "dead") is not None
+    assert jobs.claim(trail.store, "export", "dead") is None
+    operation = Operations(trail.store).get(caller, export_id)
     assert (operation["state"], operation["error"]["code"]) == ("failed", "operation_failed")
 
 
@@ -219,17 +220,18 @@ def test_exports_are_listed_cancelled_deleted_and_expire(
 ) -> None:
     """The whole life of an export, and 404 for another tenant at each step."""
     caller, evil = trail.caller("acme"), trail.caller("evil")
+    operations = Operations(trail.store)
     _, _, done = run(trail, exports, {})
     waiting = exports.create(caller, "main", {})["operation_id"]
     page = exports.list_exports("main", limit=1)
     rest = exports.list_exports("main", limit=1, cursor=page["next_cursor"])
     assert [page["items"][0]["export_id"], rest["items"][0]["export_id"]] == [waiting, done]
     assert rest["next_cursor"] is None
-    for call in (exports.get, exports.get_operation, exports.cancel, exports.delete):
+    for call in (exports.get, operations.get, operations.cancel, exports.delete):
         with pytest.raises(Problem) as caught:
             call(evil, done)
         assert caught.value.status == 404
-    assert exports.cancel(caller, waiting)["state"] == "cancelled"
+    assert operations.cancel(caller, waiting)["state"] == "cancelled"
     assert not exports.worker.work()
     with pytest.raises(Problem, match="cancelled"):
         exports.content(caller, waiting)

@@ -3,6 +3,16 @@
 Importing this package registers every function (`contract.operation`).
 """
 
-from . import account, api_keys, events, exports, health, logs, searches, tlog
+from . import account, api_keys, events, exports, health, logs, operations, searches, tlog
 
-__all__ = ["account", "api_keys", "events", "exports", "health", "logs", "searches", "tlog"]
+__all__ = [
+    "account",
+    "api_keys",
+    "events",
+    "exports",
+    "health",
+    "logs",
+    "operations",
+    "searches",
+    "tlog",
+]

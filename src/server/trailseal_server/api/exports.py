@@ -1,22 +1,20 @@
-"""Exports and the operations that make them."""
+"""Exports: making them, reading them, downloading them."""
 
 import re
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 from starlette.responses import Response, StreamingResponse
 
-from ..contract import ADMIN_SCOPE, operation
+from ..contract import operation
 from ..exports import Content
 from ..problems import Problem
 from ..store.pages import DEFAULT_LIMIT
-from ._http import ServerCall, answer, empty, log_of, until
+from ._http import ServerCall, answer, empty, log_of
 from ._once import once
+from .operations import location
 
 CHUNK_BYTES = 256 << 10  # read from the file at a time
-RETRY_AFTER_S = 1  # a small export takes about a second, most of it for its checkpoint
-ACTIVE = frozenset({"pending", "running"})
 
 _RANGE = re.compile(r"bytes=([0-9]{0,15})-([0-9]{0,15})", re.ASCII)
 
@@ -29,7 +27,7 @@ def create_export(call: ServerCall) -> Response:
         log_id = "" if "search_id" in call.body else log_of(call)
         return 202, call.services.exports.create(call.caller, log_id, call.body)
 
-    return once(call, create, _location)
+    return once(call, create, location)
 
 
 @operation("listExports")
@@ -84,40 +82,6 @@ def download_export(call: ServerCall) -> Response:
     return StreamingResponse(
         pieces, 206 if wanted else 200, headers, media_type="application/octet-stream"
     )
-
-
-@operation("getOperation")
-async def get_operation(call: ServerCall) -> Response:
-    """A job: 202 while it goes on, 200 when it has ended."""
-    _permit(call)
-    exports, operation_id = call.services.exports, call.params["operation_id"]
-    look = partial(exports.get_operation, call.caller, operation_id)
-    found = await until(look, _ended, call.params.get("wait", 0))
-    if _ended(found):
-        return answer(found)
-    return answer(found, 202, {"Retry-After": str(RETRY_AFTER_S)})
-
-
-@operation("cancelOperation")
-def cancel_operation(call: ServerCall) -> Response:
-    """Cancel a job that has not ended."""
-    _permit(call)
-    return answer(call.services.exports.cancel(call.caller, call.params["operation_id"]))
-
-
-def _permit(call: ServerCall) -> None:
-    """Every job there is yet is an export: the key must be one that may make exports."""
-    if not {"exports", ADMIN_SCOPE} & call.caller.scopes:
-        raise Problem("permission_denied", "This operation needs a key with the scope exports")
-
-
-def _ended(found: dict[str, Any]) -> bool:
-    return found["state"] not in ACTIVE
-
-
-def _location(found: dict[str, Any]) -> dict[str, str]:
-    location = f"/v1/operations/{found['operation_id']}"
-    return {"Location": location, "Retry-After": str(RETRY_AFTER_S)}
 
 
 def _range(text: str, size: int) -> tuple[int, int] | None:

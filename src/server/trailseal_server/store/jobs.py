@@ -1,14 +1,17 @@
-"""Operations of kind `export` in the database: a queue that outlives the server.
+"""Long operations in the database: a queue for each kind that outlives the server.
 
 Rules:
 - A job is `pending`, then `running` under a lease that its worker renews; a worker whose lease ran
   out has died, and the job is claimed again. After `MAX_ATTEMPTS` claims it has failed.
 - Only the holder of the lease changes a running job: every such update names the worker, and says
   whether it still was the holder (a cancelled job has none).
-- Another tenant's job is not found. A job ends at `expires_at`: its content is gone (410); the row
-  goes `LIFETIME` later.
+- Another tenant's job is not found: an export is for those who may read its log, any other job for
+  those of the tenant of the key that made it (its results may speak of several logs).
+- A job's events go when it ends. At `expires_at` its result goes too (410); the row, `LIFETIME`
+  later.
 """
 
+import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,34 +28,85 @@ LEASE = 60 * 1_000_000  # microseconds: renewed every chunk, so this is far beyo
 MAX_ATTEMPTS = 5  # a job that killed five workers would kill the sixth
 MAX_SWEEP = 100  # rows removed at a time: a short write transaction
 
+MAX_WAITING = 1000  # jobs of a kind: at 10 MiB a batch, 10 GiB of database
+RETRY_AFTER_S = 5.0
+
 JobRow = Row[Any]
+EXPORT = "export"
 ACTIVE = ("pending", "running")
 
-_EXPORT = operations.c.kind == "export"
+_SHOWN = [column for column in operations.c if column is not operations.c.content]
+_GONE = {"lease_by": None, "lease_until": None, "content": None}
 
 
-def create(connection: Connection, values: Mapping[str, Any]) -> JobRow:
-    """Queue a job; `values` are log_id, operation_id, key_id and request (bytes)."""
+def create(connection: Connection, kind: str, caller: Caller, values: Mapping[str, Any]) -> JobRow:
+    """Queue a job; `values` are log_id and request (bytes), perhaps operation_id and content.
+
+    Raises Problem `unavailable` when `MAX_WAITING` of its kind wait.
+    """
+    waiting = (operations.c.kind == kind) & (operations.c.state == "pending")
+    queued = select(operations.c.operation_id).where(waiting).limit(MAX_WAITING)
+    if len(connection.execute(queued).all()) == MAX_WAITING:
+        raise Problem("unavailable", f"Too many {kind} operations wait", retry_after=RETRY_AFTER_S)
     now = micros.now()
-    job = {"kind": "export", "state": "pending", "created_at": now, "expires_at": now + LIFETIME}
-    connection.execute(insert(operations).values({**values, **job}))
-    return connection.execute(_by_id(values["operation_id"])).one()
+    job = {
+        "operation_id": new_id(),
+        "key_id": caller.key_id,
+        "tenant_id": caller.tenant_id,
+        "kind": kind,
+        "state": "pending",
+        "created_at": now,
+        "expires_at": now + LIFETIME,
+        **values,
+    }
+    connection.execute(insert(operations).values(job))
+    return connection.execute(_by_id(job["operation_id"])).one()
 
 
-def find(connection: Connection, caller: Caller, operation_id: str, code: str) -> JobRow:
-    """The caller's job; raises `Problem(code)`, export_not_found or operation_not_found."""
-    row = connection.execute(_by_id(operation_id).where(_EXPORT)).one_or_none()
-    if row is None or not reads.may_read(connection, caller, row.log_id):
-        raise Problem(code, "There is no such job, or it ended long ago")
+def new_id() -> str:
+    """An id for an operation, impossible to guess."""
+    return f"op_{secrets.token_hex(12)}"
+
+
+def find(connection: Connection, caller: Caller, operation_id: str) -> JobRow:
+    """The caller's job of any kind; raises `Problem("operation_not_found")`."""
+    row = connection.execute(_by_id(operation_id)).one_or_none()
+    if row is None or not _may_see(connection, caller, row):
+        raise Problem("operation_not_found", "There is no such job, or it ended long ago")
     return row
+
+
+def find_export(connection: Connection, caller: Caller, export_id: str) -> JobRow:
+    """The caller's export; raises `Problem("export_not_found")`."""
+    row = connection.execute(_by_id(export_id).where(operations.c.kind == EXPORT)).one_or_none()
+    if row is None or not _may_see(connection, caller, row):
+        raise Problem("export_not_found", "There is no such export, or it ended long ago")
+    return row
+
+
+def content(connection: Connection, row: JobRow) -> bytes:
+    """The events of a job that has not ended."""
+    found = connection.execute(select(operations.c.content).where(_is(row))).scalar_one_or_none()
+    return bytes(found or b"[]")
+
+
+def state(row: JobRow) -> str:
+    """The state to show: a job past its time is `expired` before anybody swept it away."""
+    return "expired" if row.expires_at <= micros.now() else str(row.state)
+
+
+def show_progress(row: JobRow) -> dict[str, Any]:
+    """The contract's `progress`, once there is some."""
+    found = _progress(row)
+    return {"progress": {"done": found["done"], "total": found["total"]}} if found else {}
 
 
 def of_log(
     connection: Connection, log_id: str, limit: int, before: tuple[int, ...] | None, order: str
 ) -> Sequence[JobRow]:
-    """The log's jobs by time of creation; `before` is (created_at, position among equals)."""
+    """The log's exports by time of creation; `before` is (created_at, position among equals)."""
     created = operations.c.created_at
-    statement = select(operations).where(_EXPORT, operations.c.log_id == log_id)
+    statement = select(*_SHOWN).where(operations.c.kind == EXPORT, operations.c.log_id == log_id)
     descending = order == "desc"
     if before is not None:
         statement = statement.where(created <= before[0] if descending else created >= before[0])
@@ -62,12 +116,13 @@ def of_log(
     return connection.execute(statement.limit(limit).offset(skip)).all()
 
 
-def claim(store: Store, worker: str) -> JobRow | None:
-    """The oldest job that nobody works on, now leased to this worker."""
+def claim(store: Store, kind: str, worker: str) -> JobRow | None:
+    """The oldest job of a kind that nobody works on, now leased to this worker."""
     now = micros.now()
     dead = and_(operations.c.state == "running", operations.c.lease_until < now)
     free = or_(operations.c.state == "pending", dead)
-    oldest = select(operations).where(_EXPORT, free).order_by(operations.c.created_at).limit(1)
+    oldest = select(*_SHOWN).where(operations.c.kind == kind, free)
+    oldest = oldest.order_by(operations.c.created_at).limit(1)
     with store.write() as connection:
         row = connection.execute(oldest.with_for_update(skip_locked=True)).one_or_none()
         if row is None:
@@ -80,8 +135,9 @@ def claim(store: Store, worker: str) -> JobRow | None:
             "lease_until": now + LEASE,
         }
         if attempts > MAX_ATTEMPTS:
-            error = Problem("operation_failed", "Its workers died: create it again").as_json()
-            values |= {"state": "failed", "lease_by": None, "error": orjson.dumps(error)}
+            problem = Problem("operation_failed", "Its workers died: create it again")
+            error = orjson.dumps(problem.as_json(request_id=row.operation_id))
+            values |= {"state": "failed", "error": error, **_GONE}
         connection.execute(update(operations).where(_is(row)).values(values))
         return connection.execute(_by_id(row.operation_id)).one() if values["lease_by"] else None
 
@@ -94,17 +150,19 @@ def progress(store: Store, row: JobRow, worker: str, done: int, total: int | Non
         return _held(connection, row, worker, values)
 
 
-def finish(store: Store, row: JobRow, worker: str, state: str, **values: Any) -> bool:
+def finish(store: Store, row: JobRow, worker: str, to: str, **values: Any) -> bool:
     """End a job (or give it back as `pending`); False if the worker is no longer the holder."""
     with store.write() as connection:
-        ended = {"state": state, "lease_by": None, "lease_until": None, **values}
+        ended = {"state": to, **_GONE, **values}
+        if to == "pending":
+            del ended["content"]
         return _held(connection, row, worker, ended)
 
 
 def cancel(connection: Connection, row: JobRow) -> JobRow:
     """Cancel a job that has not ended; an ended one stays as it is."""
     active = operations.c.state.in_(ACTIVE)
-    values = {"state": "cancelled", "lease_by": None, "lease_until": None}
+    values = {"state": "cancelled", **_GONE}
     connection.execute(update(operations).where(_is(row), active).values(values))
     return connection.execute(_by_id(row.operation_id)).one()
 
@@ -114,10 +172,10 @@ def remove(connection: Connection, row: JobRow) -> None:
     connection.execute(delete(operations).where(_is(row)))
 
 
-def expire(store: Store) -> list[str]:
+def expire(store: Store, kind: str) -> list[str]:
     """Mark jobs past their time and drop those long past it; the ids whose files must go."""
     now = micros.now()
-    old = select(operations).where(_EXPORT, operations.c.expires_at <= now)
+    old = select(*_SHOWN).where(operations.c.kind == kind, operations.c.expires_at <= now)
     with store.read() as connection:
         over = operations.c.state != "expired"
         rows = connection.execute(old.where(over).limit(MAX_SWEEP)).all()
@@ -127,7 +185,7 @@ def expire(store: Store) -> list[str]:
     if rows or gone:
         with store.write() as connection:
             for row in rows:
-                values = {"state": "expired", "result": None, "lease_by": None}
+                values = {"state": "expired", "result": None, **_GONE}
                 connection.execute(update(operations).where(_is(row)).values(values))
             for row in gone:
                 remove(connection, row)
@@ -148,4 +206,10 @@ def _is(row: JobRow) -> Any:
 
 
 def _by_id(operation_id: str) -> Any:
-    return select(operations).where(operations.c.operation_id == operation_id)
+    return select(*_SHOWN).where(operations.c.operation_id == operation_id)
+
+
+def _may_see(connection: Connection, caller: Caller, row: JobRow) -> bool:
+    if row.kind == EXPORT:
+        return reads.may_read(connection, caller, row.log_id)
+    return caller.tenant_id in {None, row.tenant_id}

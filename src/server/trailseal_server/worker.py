@@ -1,0 +1,144 @@
+"""Workers of long operations: one thread for each kind, one job at a time, under a lease.
+
+Rules:
+- A job is a row (store/jobs.py): it outlives the server and is shared by its processes. A job whose
+  worker died is claimed again and begins anew, so doing one twice must be the same as once.
+- Whoever does a job reports as it goes; reporting renews the lease and raises `LostError` when the
+  job was cancelled or taken over, or the server stops: it is put down then.
+- `LaterError` gives a job back to the queue, for when the server itself cannot go on. It costs no
+  attempt: what was accepted waits for a full disk to be freed. Every other error fails the job.
+"""
+
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import orjson
+
+from .problems import Problem
+from .store import Store, jobs
+from .store.jobs import JobRow
+
+POLL_S = 1.0  # between looks for jobs that other processes queued
+SWEEP_S = 60.0  # between looks for jobs past their time
+STOP_DEADLINE_S = 10.0  # for the worker to put down its job
+
+
+class LostError(Exception):
+    """The job is no longer this worker's: cancelled, expired, claimed by another, or stopping."""
+
+
+class LaterError(Exception):
+    """The job cannot go on now; it goes back to the queue."""
+
+
+class Lease:
+    """A claimed job, as whoever does it sees it; `worker` is a name of no other lease's holder."""
+
+    def __init__(self, store: Store, row: JobRow, worker: str, stopping: threading.Event) -> None:
+        self.row = row
+        self.worker = worker
+        self._store = store
+        self._stopping = stopping
+
+    def report(self, done: int, total: int | None = None) -> None:
+        """Say how many events are done, of how many if it is known; raises LostError."""
+        if self._stopping.is_set() or not jobs.progress(
+            self._store, self.row, self.worker, done, total
+        ):
+            raise LostError
+
+    def succeed(self, result: dict[str, Any], done: int) -> None:
+        """End the job with its result; raises LostError."""
+        progress = orjson.dumps({"done": done, "total": done})
+        values = {"result": orjson.dumps(result), "progress": progress}
+        if not jobs.finish(self._store, self.row, self.worker, "succeeded", **values):
+            raise LostError
+
+    def pause(self, seconds: float) -> None:
+        """Wait; raises LostError when the server stops."""
+        if self._stopping.wait(seconds):
+            raise LostError
+
+
+class Worker:
+    """Does the jobs of one kind with `do`; `forget` removes what an expired one left."""
+
+    def __init__(
+        self,
+        store: Store,
+        kind: str,
+        do: Callable[[Lease], None],
+        forget: Callable[[str], object] = lambda _operation_id: None,
+    ) -> None:
+        self._store = store
+        self._kind = kind
+        self._do = do
+        self._forget = forget
+        self._name = f"{os.getpid()}-{secrets.token_hex(4)}"
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start the worker's thread."""
+        if self._thread is None:
+            self._stopping.clear()
+            self._thread = threading.Thread(target=self._run, name=f"{self._kind}s", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End the worker within `STOP_DEADLINE_S`; its job goes back to the queue."""
+        self._stopping.set()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(STOP_DEADLINE_S)
+            self._thread = None
+
+    def wake(self) -> None:
+        """There is a new job: look at once."""
+        self._wake.set()
+
+    def work(self) -> bool:
+        """Claim one job and do it; False if there was none, or none can be done now."""
+        row = jobs.claim(self._store, self._kind, self._name)
+        if row is None:
+            return False
+        try:
+            self._do(Lease(self._store, row, self._name, self._stopping))
+        except LostError:
+            if self._stopping.is_set():
+                jobs.finish(self._store, row, self._name, "pending")
+        except LaterError:
+            jobs.finish(self._store, row, self._name, "pending", progress=None)
+            return False
+        except Exception as error:  # noqa: BLE001 - whatever it was, the job's owner must learn of it
+            self._fail(row, error)
+        return True
+
+    def sweep(self) -> None:
+        """Forget the jobs past their time."""
+        for operation_id in jobs.expire(self._store, self._kind):
+            self._forget(operation_id)
+
+    def _run(self) -> None:
+        swept = 0.0
+        while not self._stopping.is_set():
+            with suppress(Exception):  # a database that is away comes back; the loop goes on
+                if time.monotonic() - swept > SWEEP_S:
+                    self.sweep()
+                    swept = time.monotonic()
+                if self.work():
+                    continue
+            self._wake.wait(POLL_S)
+            self._wake.clear()
+
+    def _fail(self, row: JobRow, error: Exception) -> None:
+        failed = f"The {self._kind} failed on the server: create it again"
+        problem = error if isinstance(error, Problem) else Problem("operation_failed", failed)
+        body = orjson.dumps(problem.as_json(request_id=row.operation_id))
+        jobs.finish(self._store, row, self._name, "failed", error=body)
