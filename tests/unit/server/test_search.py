@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from trailseal_server.problems import Problem
 from trailseal_server.store import searches as module
-from trailseal_server.store.search import All, Either, Tokens, Without, Words, exact_token, fts5
+from trailseal_server.store.fts5 import fts5
+from trailseal_server.store.search import All, Either, Tokens, Without, Words, exact_token
 from trailseal_server.store.searches import Searches
 
 

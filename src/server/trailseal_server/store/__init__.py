@@ -6,6 +6,13 @@ Others hold a `Connection` from one call to the next, and catch what a database 
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 
-from .engine import Store
+from .engine import Store, trouble
 
-__all__ = ["Connection", "IntegrityError", "OperationalError", "SQLAlchemyError", "Store"]
+__all__ = [
+    "Connection",
+    "IntegrityError",
+    "OperationalError",
+    "SQLAlchemyError",
+    "Store",
+    "trouble",
+]

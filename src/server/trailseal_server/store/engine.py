@@ -3,33 +3,50 @@
 Rules:
 - `Store.open(url)` brings the schema up to date, inside one transaction that other starting
   processes wait for.
-- Every statement runs inside `read()` (a snapshot) or `write()`, which on SQLite holds the
-  database's one write lock from its first moment: a writer never has to upgrade, hence never fails
-  with "database is locked" while the lock's holder is quick.
-- A commit is on disk when `write()` returns: WAL with synchronous=FULL.
+- Every statement runs inside `read()` (a snapshot) or `write()`. A commit is on disk when `write()`
+  returns, whatever the server's configuration says.
+- On SQLite `write()` holds the database's one write lock from its first moment: a writer never has
+  to upgrade, hence never fails with "database is locked" while the lock's holder is quick. WAL with
+  synchronous=FULL.
+- On PostgreSQL `write()` is READ COMMITTED: a statement behind a row's lock sees what the lock's
+  last holder wrote. Locks are rows' locks; only the migration takes one of the whole database.
 """
 
 import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from .migrate import upgrade
 
 BUSY_TIMEOUT_MS = 10_000  # a writer of another process holds the lock for one batch, never longer
+IDLE_TIMEOUT_MS = 60_000  # of a transaction: a process that hangs gives its locks back
 WAL_AUTOCHECKPOINT_PAGES = 16_384  # 64 MiB: fewer, larger checkpoints measured fastest
 CACHE_KIB = 32_768  # for each connection
-POOL_SIZE = 16  # readers beside the writer; WAL lets them all run at once
+POOL_SIZE = 16  # readers beside the writer; both engines let them all run at once
 POOL_TIMEOUT_S = 30.0
+CONNECT_TIMEOUT_S = 10
 PRIVATE = 0o600  # the file holds everybody's events; SQLite gives its WAL the same mode
 
 _WRITE = {"trailseal_write": True}
+_SNAPSHOT = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+_MIGRATION_LOCK = 0x7472_6169_6C73_6561  # "trailsea", for all that migrate this database
+
+_POSTGRESQL = (
+    "SET synchronous_commit = on",
+    f"SET lock_timeout = {BUSY_TIMEOUT_MS}",
+    f"SET idle_in_transaction_session_timeout = {IDLE_TIMEOUT_MS}",
+)
+
+# SQLSTATE classes that pass by themselves: connections, resources, operators, deadlocks, locks
+_PASSING = ("08", "53", "57", "40", "55")
+_DISK_FULL = "53100"
 
 
 class Store:
@@ -40,24 +57,18 @@ class Store:
 
     @classmethod
     def open(cls, url: str) -> "Store":
-        """Open and migrate the database at an SQLAlchemy URL, such as `sqlite:////var/lib/a.db`.
+        """Open and migrate the database at an SQLAlchemy URL, such as `sqlite:////var/lib/a.db` or
+        `postgresql+psycopg://user@host/name`.
 
-        Raises ValueError for an engine that is not supported or an SQLite database in memory,
-        OSError where the database cannot be opened.
+        Raises ValueError for an engine that is not supported, an SQLite database in memory or a
+        PostgreSQL one that is not UTF-8, OSError where the database cannot be opened.
         """
         parsed = make_url(url)
-        if parsed.get_backend_name() != "sqlite":
-            raise ValueError(f"database engine {parsed.get_backend_name()!r} is not supported")
-        if parsed.database in (None, "", ":memory:"):
-            raise ValueError("an SQLite database needs a file: sqlite:///path/to/trailseal.db")
-        with suppress(FileExistsError):
-            os.close(os.open(parsed.database, os.O_CREAT | os.O_EXCL, PRIVATE))
-        engine = create_engine(parsed, pool_size=POOL_SIZE, pool_timeout=POOL_TIMEOUT_S)
-        event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
-        store = cls(engine)
+        store = cls(_ENGINES[_kind(parsed)](parsed))
         try:
             with store.write() as connection:
+                if connection.dialect.name == "postgresql":
+                    _lock_for_migration(connection)
                 upgrade(connection)
         except DBAPIError as error:
             store.close()
@@ -68,15 +79,11 @@ class Store:
             raise
         return store
 
-    @property
-    def path(self) -> Path:
-        """The SQLite file."""
-        return Path(self.engine.url.database or "")
-
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that sees one state of the database and writes nothing."""
-        with self.engine.connect() as connection, connection.begin():
+        snapshot = _SNAPSHOT if self.engine.dialect.name == "postgresql" else {}
+        with self.engine.connect() as connection, connection.execution_options(**snapshot).begin():
             yield connection
 
     @contextmanager
@@ -88,6 +95,78 @@ class Store:
     def close(self) -> None:
         """Close every idle connection; the store can be used again all the same."""
         self.engine.dispose()
+
+
+def trouble(error: BaseException) -> Literal["full", "busy"] | None:
+    """What a database's error means for those who might try again: the disk is full, or the
+    database is busy, away or restarting; None for any other error."""
+    if isinstance(error, PoolTimeoutError):
+        return "busy"
+    if not isinstance(error, DBAPIError) or error.orig is None:
+        return None
+    state = getattr(error.orig, "sqlstate", None)
+    if state is not None:
+        passing = state.startswith(_PASSING)
+        return "full" if state == _DISK_FULL else "busy" if passing else None
+    reason = str(error.orig)
+    if isinstance(error.orig, sqlite3.OperationalError):
+        busy = "locked" in reason or "busy" in reason
+        return "full" if "full" in reason else "busy" if busy else None
+    return "busy" if error.connection_invalidated or "connection" in reason else None
+
+
+def _kind(url: URL) -> str:
+    kind = url.get_backend_name()
+    if kind not in _ENGINES:
+        raise ValueError(f"database engine {kind!r} is not supported")
+    if kind == "postgresql" and url.get_driver_name() != "psycopg":
+        raise ValueError("a PostgreSQL database needs postgresql+psycopg://user@host/name")
+    if kind == "sqlite" and url.database in {None, "", ":memory:"}:
+        raise ValueError("an SQLite database needs a file: sqlite:///path/to/trailseal.db")
+    return kind
+
+
+def _open_sqlite(url: URL) -> Engine:
+    with suppress(FileExistsError):
+        os.close(os.open(url.database or "", os.O_CREAT | os.O_EXCL, PRIVATE))
+    engine = create_engine(
+        url, pool_size=POOL_SIZE, pool_timeout=POOL_TIMEOUT_S, hide_parameters=True
+    )
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _open_postgresql(url: URL) -> Engine:
+    # No prepared statements: poolers do not keep them, and a search needs a plan of its own.
+    given = {"prepare_threshold": None, "connect_timeout": CONNECT_TIMEOUT_S}
+    engine = create_engine(
+        url,
+        pool_size=POOL_SIZE,
+        pool_timeout=POOL_TIMEOUT_S,
+        pool_pre_ping=True,  # a database that was restarted costs no request its answer
+        hide_parameters=True,
+        connect_args={"application_name": "trailseal", **given},
+    )
+    event.listen(engine, "connect", _prepare_postgresql)
+    return engine
+
+
+_ENGINES = {"sqlite": _open_sqlite, "postgresql": _open_postgresql}
+
+
+def _prepare_postgresql(connection: DBAPIConnection, _record: Any) -> None:
+    cursor = connection.cursor()
+    cursor.execute("; ".join(_POSTGRESQL))
+    cursor.close()
+    connection.commit()
+
+
+def _lock_for_migration(connection: Connection) -> None:
+    encoding = connection.exec_driver_sql("SHOW server_encoding").scalar_one()
+    if encoding != "UTF8":
+        raise ValueError(f"a PostgreSQL database must have the encoding UTF8, not {encoding}")
+    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _record: Any) -> None:

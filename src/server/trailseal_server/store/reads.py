@@ -14,12 +14,13 @@ Rules:
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import orjson
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    FromClause,
     Row,
     Select,
     and_,
@@ -27,17 +28,15 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
-    text,
 )
 
 from ..auth import Caller
 from ..problems import Problem
 from ..times import TimeRange, time_range
-from . import logs, micros
+from . import fts5, logs, micros, tsvector
 from .logs import LogRow
 from .schema import events
-from .search import Compiler, Expression, Filters, every, fts5, terms_index
-from .terms import row_id
+from .search import Compiler, Expression, Filters, every
 
 MAX_COUNT = 10_000  # totals are exact up to here; counting further costs more than it tells
 NEVER = -(2**62)  # the sort key of an event without occurred_at: before every time there is
@@ -61,6 +60,12 @@ class Selection:
     def is_range(self) -> bool:
         """Whether it holds every event of its index range."""
         return self.match is None and self.occurred == TimeRange()
+
+
+class _Sources(NamedTuple):
+    tables: tuple[FromClause, ...]
+    where: ColumnElement[bool]
+    order: ColumnElement[int]
 
 
 def find_log(connection: Connection, log_id: str) -> LogRow:
@@ -132,8 +137,9 @@ def read_rows(
     elif after is not None:
         (index,) = after
         selection = _narrow(selection, index, descending)
-    statement = _statement(selection, select(events))
-    keys = [_occurred(), _index(selection)] if selection.by_occurred else [_index(selection)]
+    sources = _sources(connection, selection)
+    statement = _statement(selection, sources, select(events))
+    keys = [_occurred(), sources.order] if selection.by_occurred else [sources.order]
     statement = statement.order_by(*(key.desc() if descending else key.asc() for key in keys))
     if beyond is not None:
         statement = statement.where(beyond)
@@ -158,7 +164,9 @@ def count(connection: Connection, selection: Selection, most: int = MAX_COUNT) -
     """How many events match, and whether that is exact: counting ends at `most`."""
     if selection.is_range:
         return selection.high - selection.low, True
-    some = _statement(selection, select(literal_column("1"))).limit(most + 1).subquery()
+    columns: Select[Any] = select(literal_column("1"))
+    matching = _statement(selection, _sources(connection, selection), columns)
+    some = matching.limit(most + 1).subquery()
     found: int = connection.execute(select(func.count()).select_from(some)).scalar_one()
     return min(found, most), found <= most
 
@@ -181,29 +189,21 @@ def _occurred() -> ColumnElement[int]:
     return func.coalesce(events.c.occurred_at, NEVER)
 
 
-def _index(selection: Selection) -> ColumnElement[int]:
-    # FTS5 streams in the order of its own row ids only
-    return events.c.idx if selection.match is None else terms_index.c.rowid
+def _sources(connection: Connection, selection: Selection) -> _Sources:
+    """The tables and conditions of a selection, the terms index first, and its order by index."""
+    log, match = selection.log, selection.match
+    mine = events.c.log_id == log.log_id
+    if match is None:
+        inside = and_(mine, events.c.idx >= selection.low, events.c.idx < selection.high)
+        return _Sources((events,), inside, events.c.idx)
+    engine = tsvector if connection.dialect.name == "postgresql" else fts5
+    found = engine.source(log, match, selection.low, selection.high)
+    joined = and_(found.where, mine, events.c.idx == found.index)
+    return _Sources((found.table, events), joined, found.order)
 
 
-def _statement(selection: Selection, columns: Select[Any]) -> Select[Any]:
-    """On SQLite the terms index leads, since no event row can be turned into a MATCH's row id."""
-    log, statement = selection.log, columns
-    if selection.match is None:
-        statement = statement.select_from(events).where(
-            events.c.idx >= selection.low, events.c.idx < selection.high
-        )
-    else:
-        base = row_id(log.log_no, 0)
-        matching = text("terms MATCH :match AND terms.rowid BETWEEN :first AND :last").bindparams(
-            match=fts5(selection.match),
-            first=base + selection.low,
-            last=base + selection.high - 1,
-        )
-        statement = statement.select_from(terms_index, events).where(
-            matching, events.c.idx == terms_index.c.rowid - base
-        )
-    statement = statement.where(events.c.log_id == log.log_id)
+def _statement(selection: Selection, sources: _Sources, columns: Select[Any]) -> Select[Any]:
+    statement = columns.select_from(*sources.tables).where(sources.where)
     if selection.occurred.start is not None:
         statement = statement.where(events.c.occurred_at >= selection.occurred.start)
     if selection.occurred.end is not None:

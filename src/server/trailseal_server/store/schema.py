@@ -7,7 +7,8 @@ Rules:
 - JSON is stored as UTF-8 bytes; an event's body is its JCS (RFC 8785), so that "the same content"
   is "the same bytes".
 - The terms index is no table of this metadata, because each engine has its own: on SQLite the
-  contentless FTS5 table `terms(exact, text)`, see terms.py.
+  contentless FTS5 table `terms(exact, text)`, see fts5.py; on PostgreSQL a table with a tsvector,
+  see tsvector.py.
 
 A change here needs a migration in migrations/versions; a test compares the two.
 """
@@ -21,9 +22,12 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     Table,
-    Text,
     text,
 )
+from sqlalchemy import Text as AnyText
+
+# Compared byte by byte: no index depends on the locales of the operating system below PostgreSQL.
+Text = AnyText().with_variant(AnyText(collation="C"), "postgresql")
 
 metadata = MetaData()
 
@@ -177,7 +181,8 @@ searches = Table(
     Column("request", LargeBinary, nullable=False),  # JSON: query, restrictions, order, limits
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
-    Index("searches_by_expires_at", "expires_at"),
+    Index("searches_by_id", "search_id"),
+    Index("searches_by_expires_at", "log_id", "expires_at"),
 )
 
 # Long jobs (kind: batch, upload, export, erasure). A worker holds one while lease_until is ahead.
@@ -200,8 +205,8 @@ operations = Table(
     Column("expires_at", BigInteger),
     Column("lease_by", Text),
     Column("lease_until", BigInteger),
-    Index("operations_by_state", "state", "created_at"),
     Index("operations_by_id", "operation_id"),
+    Index("operations_by_state", "state", "created_at"),
 )
 
 # Signed, expiring permissions to send a file of JSON Lines; `file` is its name in the folder.

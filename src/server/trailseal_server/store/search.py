@@ -8,8 +8,8 @@ Rules:
 - `actor` is the actor's id, name or e-mail; `resource` a resource's id, name or type. Ids of
   resources and e-mails have no names to search in parts: there a partial match must be the whole
   value, and `resource.id:x` alone is refused.
-- The result is a small tree over `Tokens` and `Words`; one function for each engine writes it in
-  the engine's language (`fts5` here, a tsquery for PostgreSQL later).
+- The result is a small tree over `Tokens` and `Words`; fts5.py and tsvector.py write it in their
+  engine's language.
 - What the index cannot evaluate is `operation_unsupported` with its position. A name that no event
   carries is a match of nothing, said in the index's own terms.
 """
@@ -19,14 +19,12 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 from unicodedata import category
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, column, select, table
+from sqlalchemy import ColumnElement, Connection, TableClause, select
 
 from .. import query as q
 from ..problems import Problem
 from .schema import names
-from .terms import EXACT_FIELDS, NAME_FIELDS, exact_token
-
-terms_index = table("terms", column("rowid", BigInteger))  # on SQLite; its columns are MATCHed
+from .terms import EXACT_FIELDS, NAME_FIELDS, exact_token, folded
 
 MAX_NAMES = 1000  # distinct names one partial match may stand for: each is a list to be merged
 
@@ -95,6 +93,17 @@ class Without:
 
 
 Expression: TypeAlias = Tokens | Words | All | Either | Without
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The matching rows of a log in an engine's terms index: `index` is the event's, and `order`
+    the column by which the engine streams them in the same order."""
+
+    table: TableClause
+    where: ColumnElement[bool]
+    index: ColumnElement[int]
+    order: ColumnElement[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,12 +251,12 @@ class _Test:
 
 
 def _containing(text: str) -> _Test:
-    part = text.casefold()
+    part = folded(text)
     return _Test(lambda v: part in v, lambda c: c.contains(part, autoescape=True))
 
 
 def _beginning(text: str) -> _Test:
-    part = text.casefold()
+    part = folded(text)
     return _Test(lambda v: v.startswith(part), lambda c: c.startswith(part, autoescape=True))
 
 
@@ -284,29 +293,5 @@ def every(expressions: list[Expression]) -> Expression | None:
     return All(tuple(expressions)) if expressions else None
 
 
-_EVERY = Tokens((exact_token("has", "action"),))  # each event has an action, and keeps it
-_NOTHING = 'exact:"none"'  # no token: those have 20 characters
-
-
-def fts5(expression: Expression) -> str:
-    """The expression as an FTS5 MATCH (sqlite.org/fts5.html, section 3)."""
-    match expression:
-        case Tokens(tokens):
-            return _any(f'exact:"{token}"' for token in tokens) if tokens else _NOTHING
-        case Words(text, prefix):
-            quoted = text.replace('"', " ")  # no word of the index holds a quote
-            return f'text:"{quoted}"{"*" if prefix else ""}'
-        case Either(terms):
-            return _any(map(fts5, terms))
-        case All(terms):
-            wanted = [fts5(term) for term in terms if not isinstance(term, Without)]
-            unwanted = [fts5(term.term) for term in terms if isinstance(term, Without)]
-            found = f"({' AND '.join(wanted)})" if wanted else fts5(_EVERY)
-            return f"({found} NOT {_any(unwanted)})" if unwanted else found
-        case Without(term):
-            return f"({fts5(_EVERY)} NOT {fts5(term)})"
-
-
-def _any(parts: Iterable[str]) -> str:
-    joined = list(parts)
-    return joined[0] if len(joined) == 1 else f"({' OR '.join(joined)})"
+# each event has an action, and keeps it
+EVERY = Tokens((exact_token("has", "action"),))

@@ -6,7 +6,7 @@ Rules:
 - `text` holds the words of the event, for full text, phrases and prefixes, up to MAX_TEXT
   characters.
 - On SQLite the index row of an event is `log_no * 2**40 + idx`; `row_range` confines a MATCH to
-  one log and `ORDER BY rowid` streams in the log's order.
+  one log and `ORDER BY rowid` streams in the log's order. On PostgreSQL see tsvector.py.
 - The index keeps no content: to take an event out, the same terms must be derived again. Changing
   anything here therefore needs a migration that rebuilds the index.
 """
@@ -71,6 +71,16 @@ class Terms:
 def exact_token(field: str, value: str) -> str:
     """The word in column `exact` that stands for this value of this field (of EXACT_FIELDS)."""
     return blake2b(f"{field}\0{value}".encode(), digest_size=TOKEN_BYTES).hexdigest()
+
+
+def folded(name: str) -> str:
+    """A name as partial matches compare it."""
+    return storable(name).casefold()
+
+
+def storable(text: str) -> str:
+    """Without NUL, which PostgreSQL's text cannot hold."""
+    return text.replace("\0", "\ufffd")
 
 
 def row_id(log_no: int, index: int) -> int:

@@ -1,0 +1,81 @@
+"""The terms index on PostgreSQL: `terms(log_id, idx, doc)`, `doc` being a tsvector under GIN.
+
+Rules:
+- Every lexeme begins with its log's number, `7=<token>` for an exact token and `7.<word>` for a
+  word: GIN keeps one list for each lexeme, so no search reads another log's lists, and exact tokens
+  and words share one column and one index.
+- Words are cut here and not by a text search configuration: runs of letters and digits without case
+  and diacritics, as FTS5's unicode61 cuts them. Both engines find the same, whatever the
+  database's locale is.
+- PostgreSQL keeps 256 positions of a word and none beyond 16,383
+  (postgresql.org/docs/15/textsearch-limitations.html): phrases are found up to there.
+"""
+
+import re
+from collections.abc import Iterable
+from unicodedata import normalize
+
+from sqlalchemy import BigInteger, Text, cast, column, literal, table
+from sqlalchemy.dialects.postgresql import TSQUERY, TSVECTOR
+
+from .logs import LogRow
+from .search import EVERY, All, Either, Expression, Source, Tokens, Without
+from .terms import Terms
+
+MAX_WORD = 255  # characters of a word that count: a lexeme has at most 2,046 bytes
+
+terms_index = table(
+    "terms", column("log_id", Text), column("idx", BigInteger), column("doc", TSVECTOR)
+)
+
+_WORD = re.compile(r"[^\W_]+")
+_MARKS = re.compile("[\u0300-\u036f]+")  # combining diacritics
+
+
+def words(text: str) -> list[str]:
+    """The words of a text, in order."""
+    folded = text.casefold()
+    if not folded.isascii():
+        folded = _MARKS.sub("", normalize("NFD", folded))
+    return [word[:MAX_WORD] for word in _WORD.findall(folded)]
+
+
+def document(log_no: int, terms: Terms) -> str:
+    """An event's terms as tsvector writes them; holds no backslash, tab or line break."""
+    places: dict[str, str] = {}
+    for place, word in enumerate(words(terms.text), 1):
+        before = places.get(word)
+        places[word] = str(place) if before is None else f"{before},{place}"
+    exact = [f"'{log_no}={token}'" for token in terms.exact.split()]
+    return " ".join(exact + [f"'{log_no}.{word}':{at}" for word, at in places.items()])
+
+
+def tsquery(log_no: int, expression: Expression) -> str:
+    """The expression as a tsquery (postgresql.org/docs/15/datatype-textsearch.html)."""
+    match expression:
+        case Tokens(tokens):
+            return _any(f"'{log_no}={token}'" for token in tokens or ("none",))
+        case Either(terms):
+            return _any(tsquery(log_no, term) for term in terms)
+        case All(terms):
+            return f"({' & '.join(tsquery(log_no, term) for term in terms)})"
+        case Without(term):
+            # A negation alone would read the whole index, every log's part of it.
+            return f"({tsquery(log_no, EVERY)} & !{tsquery(log_no, term)})"
+    found = words(expression.text)
+    if not found:
+        return tsquery(log_no, Tokens(()))
+    phrase = " <-> ".join(f"'{log_no}.{word}'" for word in found)
+    return f"({phrase}{':*' if expression.prefix else ''})"
+
+
+def source(log: LogRow, match: Expression, low: int, high: int) -> Source:
+    """Where the matching events of an index range are."""
+    query = cast(literal(tsquery(log.log_no, match), Text), TSQUERY)
+    mine, index = terms_index.c.log_id == log.log_id, terms_index.c.idx
+    found = mine & (index >= low) & (index < high) & terms_index.c.doc.bool_op("@@")(query)
+    return Source(terms_index, found, index, index)
+
+
+def _any(parts: Iterable[str]) -> str:
+    return f"({' | '.join(parts)})"
