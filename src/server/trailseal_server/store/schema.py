@@ -229,6 +229,40 @@ uploads = Table(
     Index("uploads_by_expires_at", "expires_at"),
 )
 
+# Event schemas; one never changes but for its end. They belong to a tenant, or to all (''): their
+# table is small and read by every log's tenant.
+event_schemas = Table(
+    "event_schemas",
+    metadata,
+    Column("schema_key", Text, primary_key=True),
+    Column("tenant_id", Text, nullable=False),
+    Column("schema_id", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("document", LargeBinary, nullable=False),  # JSON
+    Column("dialect", Text, nullable=False),
+    Column("compatibility", Text, nullable=False),
+    Column("work", Integer, nullable=False),  # subschemas that one value may meet: schemas/rules.py
+    Column("patterns", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("deprecated_at", BigInteger),
+    Index("event_schemas_by_name", "schema_id", "version", "tenant_id", unique=True),
+    Index("event_schemas_by_tenant", "tenant_id", "created_at"),
+)
+
+# Public keys of clients who sign their events.
+signing_keys = Table(
+    "signing_keys",
+    metadata,
+    Column("log_id", Text, primary_key=True),
+    Column("key_id", Text, primary_key=True),
+    Column("public_key", LargeBinary, nullable=False),  # Ed25519, 32 bytes
+    Column("owner", Text),
+    Column("created_at", BigInteger, nullable=False),
+    Column("valid_from", BigInteger, nullable=False),
+    Column("valid_to", BigInteger),
+    Column("revoked_at", BigInteger),
+)
+
 # Answers kept for 24 hours for requests with an Idempotency-Key.
 idempotency = Table(
     "idempotency",

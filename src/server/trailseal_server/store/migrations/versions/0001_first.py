@@ -62,6 +62,42 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("log_id", "tree_size"),
     )
     op.create_table(
+        "event_schemas",
+        sa.Column("schema_key", TEXT, nullable=False),
+        sa.Column("tenant_id", TEXT, nullable=False),
+        sa.Column("schema_id", TEXT, nullable=False),
+        sa.Column("version", TEXT, nullable=False),
+        sa.Column("document", sa.LargeBinary(), nullable=False),
+        sa.Column("dialect", TEXT, nullable=False),
+        sa.Column("compatibility", TEXT, nullable=False),
+        sa.Column("work", sa.Integer(), nullable=False),
+        sa.Column("patterns", sa.Integer(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("deprecated_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("schema_key"),
+    )
+    op.create_index(
+        "event_schemas_by_name",
+        "event_schemas",
+        ["schema_id", "version", "tenant_id"],
+        unique=True,
+    )
+    op.create_index(
+        "event_schemas_by_tenant", "event_schemas", ["tenant_id", "created_at"], unique=False
+    )
+    op.create_table(
+        "signing_keys",
+        sa.Column("log_id", TEXT, nullable=False),
+        sa.Column("key_id", TEXT, nullable=False),
+        sa.Column("public_key", sa.LargeBinary(), nullable=False),
+        sa.Column("owner", TEXT, nullable=True),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("valid_from", sa.BigInteger(), nullable=False),
+        sa.Column("valid_to", sa.BigInteger(), nullable=True),
+        sa.Column("revoked_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("log_id", "key_id"),
+    )
+    op.create_table(
         "events",
         sa.Column("log_id", TEXT, nullable=False),
         sa.Column("idx", sa.BigInteger(), nullable=False),
