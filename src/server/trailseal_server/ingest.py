@@ -214,7 +214,7 @@ class Ingest:
         parts = [(n, *part) for n, each in enumerate(requests) for part in each.drafts.items()]
         for number, target, drafts in sorted(parts, key=lambda part: part[1].name):
             try:
-                log_id = _log_id(connection, requests[number].caller, target)
+                log_id = open_log(connection, requests[number].caller, target)
             except Problem as error:
                 for position, draft in drafts:
                     results[number][position] = _failed(position, draft, error)
@@ -271,7 +271,7 @@ def _find(connection: Connection, caller: Caller, target: Target) -> LogRow:
     return log
 
 
-def _log_id(connection: Connection, caller: Caller, target: Target) -> str:
+def open_log(connection: Connection, caller: Caller, target: Target) -> str:
     """The log that is meant; a tenant's or a key's default log is made at its first event."""
     try:
         return _find(connection, caller, target).log_id
