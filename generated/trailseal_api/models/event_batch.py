@@ -19,7 +19,8 @@ class EventBatch(Model):
     Attributes:
         events (list[EventInput]): 1–1,000 events. Each is checked by itself, after the rest of the body.
         atomic (bool | Unset): All or nothing; all events must go to one log. False if left out.
-        channel (str | Unset): The server's key of a channel.
+        channel (str | Unset): A channel's key, alone or as `urn:trailseal:channel:<key>`; anything else is 400
+            `channel_invalid`.
         external_id (str | Unset): A shared word that protects a channel against a confused deputy, 2–1,224 characters.
     """
 

@@ -20,7 +20,8 @@ class UploadInput(Model):
     Attributes:
         compression (Compression | Unset): How the file is compressed.
         bytes_ (int | Unset): The file's size in bytes, at most 1 GiB.
-        channel (str | Unset): The server's key of a channel.
+        channel (str | Unset): A channel's key, alone or as `urn:trailseal:channel:<key>`; anything else is 400
+            `channel_invalid`.
         external_id (str | Unset): A shared word that protects a channel against a confused deputy, 2–1,224 characters.
     """
 

@@ -2,7 +2,9 @@
 """Log another vendor's payload
 
 Maps each record of a vendor's payload to an event and keeps the record under `data`.
-Records with an id of their own are logged once only. Scope: `events:write`.
+Records with an id of their own, or at least a time, get an event id made of it, so that a
+repeated delivery is `duplicate`; others are new each time. GitHub's `X-GitHub-Event` and
+`X-GitHub-Delivery` headers are taken into account. Scope: `events:write`.
 
 Args:
     source (IngestSource): A vendor whose payloads the server can map.
