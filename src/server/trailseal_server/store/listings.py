@@ -25,7 +25,7 @@ def log_page(
     """A page of logs; `tenant_id` None is all of them."""
     where = [] if tenant_id is None else [logs.c.tenant_id == tenant_id]
     query = query_hash({"logs": tenant_id, "order": params.get("order", "desc")})
-    return _page(reader, logs, where, query, params, lambda row: show(LogRow(**row._asdict())))
+    return page_of(reader, logs, where, query, params, lambda row: show(LogRow(**row._asdict())))
 
 
 def key_page(
@@ -34,7 +34,7 @@ def key_page(
     """A page of API keys, revoked ones included; `tenant_id` None is all of them."""
     where = [] if tenant_id is None else [api_keys.c.tenant_id == tenant_id]
     query = query_hash({"keys": tenant_id, "order": params.get("order", "desc")})
-    return _page(reader, api_keys, where, query, params, lambda row: show(_key(row)))
+    return page_of(reader, api_keys, where, query, params, lambda row: show(_key(row)))
 
 
 def find_key(connection: Connection, key_id: str) -> KeyRow | None:
@@ -59,7 +59,7 @@ def find_event(
     return row
 
 
-def _page(  # noqa: PLR0917 - which list, and which page of it
+def page_of(  # noqa: PLR0917 - which list, and which page of it
     reader: Reader,
     table: Table,
     where: Sequence[ColumnElement[bool]],
@@ -67,6 +67,7 @@ def _page(  # noqa: PLR0917 - which list, and which page of it
     params: Mapping[str, Any],
     show: Show,
 ) -> dict[str, Any]:
+    """A page of the rows of a table with `created_at`, whose first primary key tells ties apart."""
     order, limit = params.get("order", "desc"), params.get("limit", DEFAULT_LIMIT)
     place = reader.place(
         PageRequest(order, limit, params.get("cursor")), Cursor(query, None, 0, ())
