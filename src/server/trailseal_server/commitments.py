@@ -11,15 +11,15 @@ Rules:
 
 import os
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from hashlib import sha256, shake_128
-from itertools import count
-from typing import Any, cast
+from struct import unpack
+from typing import Any, NamedTuple
 
 import orjson
 import rfc8785
+from orjson import dumps
 
 MAX_NUMBER = 2**53 - 1  # beyond it JSON readers disagree about the value (RFC 7493)
 MAX_DEPTH = 64  # nested containers, the event itself being the first
@@ -27,7 +27,8 @@ MAX_ENTRY = 65_535  # bytes; an entry bundle writes an entry's length in 16 bits
 SEED_BYTES = 32
 SALT_BYTES = 18  # 24 characters of base64url
 SALT_CHARS = 24
-KEY_CACHE = 16_384  # member names come again and again
+STEP_CACHE = 4096  # paths come again and again
+MAX_KNOWN = 4096  # bytes of an event whose paths are remembered: bounds what STEP_CACHE may hold
 
 _SALTS = b"trailseal/salts/v1\n"
 _FIELDS = b"trailseal/fields/v1\n"
@@ -35,6 +36,7 @@ _EVENT = "trailseal/event/v1\n"
 _UNICODE = "must be valid Unicode: no lone surrogates"
 
 Json = Any  # a parsed JSON value
+Step = Callable[[bytes, Any], tuple[bytes, bytes, bool]]
 
 
 class EventError(ValueError):
@@ -47,8 +49,7 @@ class EventError(ValueError):
         self.detail = detail
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(NamedTuple):
     """An event ready to be committed to.
 
     `body` is its JCS; `fields` are JCS(path) and JCS(value) of every field, in the order of the
@@ -61,10 +62,14 @@ class Prepared:
 
 def prepare(event: dict[str, Json]) -> Prepared:
     """Check and flatten an event; raises EventError."""
+    try:
+        body = _dump(event)
+    except TypeError:
+        body = b""  # the walk says what is wrong, and where
     fields: list[tuple[bytes, bytes]] = []
-    simple = _walk(event, b"[", 1, fields)
+    simple = _walk(event, b"[", 1, _known_step if 0 < len(body) <= MAX_KNOWN else _step, fields)
     fields.sort()
-    return Prepared(_dump(event) if simple else rfc8785.dumps(event), fields)
+    return Prepared(body if simple else rfc8785.dumps(event), fields)
 
 
 def new_seed() -> str:
@@ -90,10 +95,11 @@ def salts(seed: bytes, count: int) -> bytes:
 
 def field_hashes(prepared: Prepared, seed: bytes) -> list[bytes]:
     """SHA-256 of JCS([salt, path, value]) of each field."""
-    salted = salts(seed, len(prepared.fields))
+    fields = prepared.fields
+    salted = unpack(f"{SALT_CHARS}s" * len(fields), salts(seed, len(fields)))
     return [
-        sha256(b'["%b",%b,%b]' % (salted[at : at + SALT_CHARS], path, value)).digest()
-        for at, (path, value) in zip(count(0, SALT_CHARS), prepared.fields)
+        sha256(b'["%b",%b,%b]' % (salt, path, value)).digest()
+        for salt, (path, value) in zip(salted, fields, strict=True)
     ]
 
 
@@ -151,43 +157,37 @@ def _dump(value: Json) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
 
 
-def _walk(container: Json, path: bytes, depth: int, fields: list[tuple[bytes, bytes]]) -> bool:
+def _walk(
+    container: Json, path: bytes, depth: int, step: Step, fields: list[tuple[bytes, bytes]]
+) -> bool:
     """Add the fields below `container`; answer whether orjson's bytes of it are JCS.
 
     `path` is JCS(its path) without the last bracket. The scalars that occur most are handled here,
-    and not in a function of their own, because this loop is half the cost of an event.
+    and not in a function of their own, because this loop runs for each field of each event.
     """
     simple = True
-    dumps = orjson.dumps
-    is_list = type(container) is list
-    comma = path if path == b"[" else path + b","
-    each = enumerate(container) if is_list else container.items()
-    for name, value in cast("Iterable[tuple[Any, Json]]", each):
-        if is_list:
-            at = b"%b%d" % (comma, name)
-        else:
-            key, sorts = _key(name, comma)
-            at = comma + key
-            simple &= sorts
+    for name, value in enumerate(container) if type(container) is list else container.items():
+        whole, at, sorts = step(path, name)
+        if not sorts:
+            simple = False
         kind = type(value)
-        if kind is str:
+        if kind is str or kind is bool or value is None:
             try:
-                fields.append((at + b"]", dumps(value)))
+                fields.append((whole, dumps(value)))
             except TypeError:
                 raise _refuse("event_invalid", at, _UNICODE) from None
         elif kind is dict or kind is list:
             if depth == MAX_DEPTH:
                 raise _refuse("event_invalid", at, f"must not nest deeper than {MAX_DEPTH} levels")
-            if value:
-                simple &= _walk(value, at, depth + 1, fields)
-            else:
-                fields.append((at + b"]", b"{}" if kind is dict else b"[]"))
-        elif kind is bool or value is None:
-            fields.append((at + b"]", dumps(value)))
+            if not value:
+                fields.append((whole, dumps(value)))
+            elif not _walk(value, at, depth + 1, step, fields):
+                simple = False
         else:
             data = _number(value, at)
-            simple &= kind is int or data == dumps(value)
-            fields.append((at + b"]", data))
+            fields.append((whole, data))
+            if kind is not int and data != dumps(value):
+                simple = False
     return simple
 
 
@@ -200,21 +200,18 @@ def _number(value: Json, path: bytes) -> bytes:
     return b"%d" % value if type(value) is int else rfc8785.dumps(value)
 
 
-def _key(name: str, before: bytes) -> tuple[bytes, bool]:
-    """As `_known_key`; `before` is what precedes the name in JCS(path)."""
+def _step(before: bytes, name: str | int) -> tuple[bytes, bytes, bool]:
+    """JCS of the path one step on, whole and without its last bracket; and whether the name sorts
+    by code points as it does by UTF-16 units."""
     try:
-        key, sorts = _known_key(name)
+        key = dumps(name)
     except TypeError:
-        raise _refuse("event_invalid", before.rstrip(b","), _UNICODE) from None
-    if name.startswith("__"):
-        raise _refuse("field_reserved", before + key, "names of members must not begin with __")
-    return key, sorts
+        raise _refuse("event_invalid", before, _UNICODE) from None
+    at = before + key if before == b"[" else b"%b,%b" % (before, key)
+    return at + b"]", at, type(name) is int or all(char < "\ud800" for char in str(name))
 
 
-@lru_cache(maxsize=KEY_CACHE)
-def _known_key(name: str) -> tuple[bytes, bool]:
-    """A member's name in JCS, and whether it sorts by code points as it does by UTF-16 units."""
-    return orjson.dumps(name), all(char < "\ud800" for char in name)
+_known_step = lru_cache(maxsize=STEP_CACHE)(_step)
 
 
 def _refuse(code: str, path: bytes, detail: str) -> EventError:

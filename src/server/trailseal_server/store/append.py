@@ -11,7 +11,9 @@ Rules:
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from itertools import chain
+from typing import Any, NamedTuple
 
 import orjson
 from sqlalchemy import Connection, text, update
@@ -23,9 +25,10 @@ from .logs import LogRow
 from .schema import logs
 from .terms import Terms, folded, row_id, storable
 
+MAX_ROWS = 256  # in one statement; with 13 columns a tenth of SQLite's limit of 32,766 variables
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+
+class Draft(NamedTuple):
     """A checked event that waits for its place in a log; times in microseconds since 1970."""
 
     event_id: str
@@ -41,8 +44,7 @@ class Draft:
     terms: Terms
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(NamedTuple):
     """Where an event is in its log. `replayed`: it was there before."""
 
     index: int
@@ -147,8 +149,9 @@ def _write(
     usage.count(connection, log.log_id, received_at, [len(draft.body) for draft, _, _ in fresh])
 
 
-# The engine's part. SQLite: plain statements on the driver, which measured twice as fast as Core.
-# PostgreSQL: append_postgresql.py.
+# The engine's part; that of PostgreSQL is append_postgresql.py. SQLite takes plain statements on the
+# driver, of many rows each: `executemany` lets go of the interpreter's lock at every row, and gets
+# it back only when no other thread computes.
 
 _SQLITE_EXISTING = text(
     "SELECT event_id, body, seed IS NULL, idx, received_at, leaf_hash FROM events "
@@ -156,14 +159,10 @@ _SQLITE_EXISTING = text(
 )
 _SQLITE_EVENTS = (
     "INSERT INTO events (log_id, idx, event_id, received_at, occurred_at, sent_at, body, seed,"
-    " entry, leaf_hash, ingested_by, channel_id, imported)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " entry, leaf_hash, ingested_by, channel_id, imported) VALUES "
 )
-_SQLITE_TERMS = "INSERT INTO terms (rowid, exact, text) VALUES (?, ?, ?)"
-_SQLITE_NAMES = (
-    "INSERT INTO names (log_id, field, value, folded, token) VALUES (?, ?, ?, ?, ?)"
-    " ON CONFLICT DO NOTHING"
-)
+_SQLITE_TERMS = "INSERT INTO terms (rowid, exact, text) VALUES "
+_SQLITE_NAMES = "INSERT OR IGNORE INTO names (log_id, field, value, folded, token) VALUES "
 
 
 def _existing(connection: Connection, log: LogRow, ids: Sequence[str]) -> dict[str, _Known]:
@@ -211,7 +210,21 @@ def _insert_sqlite(
 ) -> None:
     numbers = range(row_id(log.log_no, log.size), row_id(log.log_no, log.size + len(rows)))
     indexed = [(row, each.exact, each.text) for row, each in zip(numbers, terms, strict=True)]
-    connection.exec_driver_sql(_SQLITE_EVENTS, list(rows))
-    connection.exec_driver_sql(_SQLITE_TERMS, indexed)
-    if names:
-        connection.exec_driver_sql(_SQLITE_NAMES, list(names))
+    _insert_rows(connection, _SQLITE_EVENTS, rows)
+    _insert_rows(connection, _SQLITE_TERMS, indexed)
+    _insert_rows(connection, _SQLITE_NAMES, names)
+
+
+def _insert_rows(connection: Connection, head: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """In statements of 2**n rows, so that the driver's few prepared ones are used again."""
+    at = 0
+    while left := len(rows) - at:
+        count = min(MAX_ROWS, 1 << left.bit_length() - 1)
+        statement = _statement(head, len(rows[0]), count)
+        connection.exec_driver_sql(statement, tuple(chain.from_iterable(rows[at : at + count])))
+        at += count
+
+
+@lru_cache(maxsize=64)
+def _statement(head: str, columns: int, rows: int) -> str:
+    return head + ", ".join([f"({', '.join('?' * columns)})"] * rows)

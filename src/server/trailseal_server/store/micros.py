@@ -7,6 +7,7 @@ Rules:
 
 import time
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -17,6 +18,7 @@ def now() -> int:
     return time.time_ns() // 1000
 
 
+@lru_cache(maxsize=256)
 def text(micros: int) -> str:
     """As `received_at` is written: `2026-11-20T14:03:00.000000Z`."""
     moment = _EPOCH + timedelta(microseconds=micros)

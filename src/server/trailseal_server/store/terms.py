@@ -4,21 +4,21 @@ Rules:
 - `exact` holds one opaque token for each value of a filterable field (EXACT_FIELDS). A token is a
   hash of field and value, so values of any length and alphabet match exactly or not at all.
 - `text` holds the words of the event, for full text, phrases and prefixes, up to MAX_TEXT
-  characters.
+  characters. BREAK, a word that nobody writes, stands between values: no phrase spans two of them.
 - On SQLite the index row of an event is `log_no * 2**40 + idx`; `row_range` confines a MATCH to
   one log and `ORDER BY rowid` streams in the log's order. On PostgreSQL see tsvector.py.
 - The index keeps no content: to take an event out, the same terms must be derived again. Changing
   anything here therefore needs a migration that rebuilds the index.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 ROW_BITS = 40  # 10**12 events in a log, and 2**23 logs in a signed 64-bit row id
 MAX_TEXT = 32_768  # characters; a longer text costs more to index than anyone's search gains
+BREAK = "\ue000"  # for private use; FTS5's unicode61 takes it for a word
 MAX_NAME = 256  # characters; a longer value is found by its words, not by a part of it
 TOKEN_BYTES = 10  # 80 bits: no accidental match in any log that fits
 TOKEN_CACHE = 65_536  # the same actors, actions and outcomes come again and again
@@ -58,8 +58,7 @@ NAME_FIELDS = frozenset(
 Json = Any  # a parsed JSON value
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(NamedTuple):
     """One event's terms: the two columns, and the (field, value, token) of its names."""
 
     exact: str
@@ -95,83 +94,70 @@ def row_range(log_no: int, tree_size: int) -> tuple[int, int]:
 
 def derive(event: dict[str, Json], ingested_by: str, channel_id: str | None) -> Terms:
     """The terms of an event as it is stored."""
-    pairs = dict.fromkeys(_pairs(event))
-    pairs["ingested_by", ingested_by] = None
+    pairs = [("ingested_by", ingested_by)]
     if channel_id is not None:
-        pairs["channel_id", channel_id] = None
+        pairs.append(("channel_id", channel_id))
+    strings: list[str] = []
+    for name, value in event.items():
+        pairs.append(("has", name))
+        _pairs(name, value, pairs)
+        if name not in _NOT_TEXT:
+            _strings((value,), strings)
     tokens = {pair: exact_token(*pair) for pair in pairs}
     names = tuple(
-        (field, value, token)
-        for (field, value), token in tokens.items()
-        if field in NAME_FIELDS and len(value) <= MAX_NAME
+        (*pair, token)
+        for pair, token in tokens.items()
+        if pair[0] in NAME_FIELDS and len(pair[1]) <= MAX_NAME
     )
-    return Terms(" ".join(tokens.values()), _text(event), names)
+    return Terms(" ".join(tokens.values()), _BETWEEN.join(strings)[:MAX_TEXT], names)
 
 
-_TOP = ("action", "action_type", "outcome", "severity", "tenant_id")
-_ACTOR = (
-    ("id", "actor_id"),
-    ("name", "actor_name"),
-    ("type", "actor_type"),
-    ("email", "actor_email"),
-)
-_RESOURCE = (("id", "resource_id"), ("name", "resource_name"), ("type", "resource_type"))
-_CONTEXT = tuple((name, name) for name in ("source_ip", "request_id", "session_id", "trace_id"))
-_PARTS = (
-    ("actor", _ACTOR),
-    ("context", _CONTEXT),
-    ("source", (("name", "source"),)),
-    ("schema", (("id", "schema_id"),)),
-    ("amends", (("event_id", "amends"),)),
-)
-
-
-def _pairs(event: dict[str, Json]) -> Iterator[tuple[str, str]]:
-    """Every (field, value) of the event that can be filtered by."""
-    for name in event:
-        yield "has", name
-    yield from _members(event, [(name, name) for name in _TOP])
-    for part, members in _PARTS:
-        yield from _members(event.get(part), members)
-    for resource in event.get("resources") or ():
-        yield from _members(resource, _RESOURCE)
-    for key, value in (event.get("tags") or {}).items():
-        yield "tag", f"{key}:{value}"
-    for subject in event.get("subjects") or ():
-        if isinstance(subject, str):  # a redacted subject is null
-            yield "subject", subject
-
-
-def _members(part: Json, members: Any) -> Iterator[tuple[str, str]]:
-    if isinstance(part, dict):
-        for name, field in members:
-            value = part.get(name)
-            if isinstance(value, str):
-                yield field, value
-
-
+# Which field a member of the event is found by.
+_TOP = frozenset({"action", "action_type", "outcome", "severity", "tenant_id"})
+_PARTS = {
+    "actor": {
+        "id": "actor_id",
+        "name": "actor_name",
+        "type": "actor_type",
+        "email": "actor_email",
+    },
+    "resources": {"id": "resource_id", "name": "resource_name", "type": "resource_type"},
+    "context": {name: name for name in ("source_ip", "request_id", "session_id", "trace_id")},
+    "source": {"name": "source"},
+    "schema": {"id": "schema_id"},
+    "amends": {"event_id": "amends"},
+}
 # What has a better place than among the words: ids of the event and its times.
 _NOT_TEXT = frozenset({"id", "occurred_at", "action_type", "outcome", "severity", "tenant_id"})
+_BETWEEN = f" {BREAK} "
 
 
-def _text(event: dict[str, Json]) -> str:
-    found: list[str] = []
-    room = MAX_TEXT
-    for name, value in event.items():
-        if name not in _NOT_TEXT:
-            room = _collect(value, found, room)
-    return "\n".join(found)
+def _pairs(name: str, value: Json, pairs: list[tuple[str, str]]) -> None:
+    """Add every (field, value) of a top-level member that can be filtered by. What is redacted is
+    null or missing."""
+    if name in _TOP:
+        if isinstance(value, str):
+            pairs.append((name, value))
+    elif name in _PARTS:
+        fields = _PARTS[name]
+        for part in value if isinstance(value, list) else (value,):
+            if isinstance(part, dict):
+                for member, text in part.items():
+                    if member in fields and isinstance(text, str):
+                        pairs.append((fields[member], text))
+    elif name == "tags":
+        pairs.extend(("tag", f"{key}:{text}") for key, text in (value or {}).items())
+    elif name == "subjects":
+        pairs.extend(("subject", text) for text in value or () if isinstance(text, str))
 
 
-def _collect(value: Json, found: list[str], room: int) -> int:
-    """Add the strings at and below `value` while there is room; answer the room that is left."""
-    if room <= 0:
-        return 0
-    if isinstance(value, str):
-        found.append(value[:room])
-        return room - len(value) - 1
-    children = value.values() if isinstance(value, dict) else value
-    if isinstance(value, dict | list):
-        for child in children:
-            room = _collect(child, found, room)
-    return room
+def _strings(values: Iterable[Json], found: list[str]) -> None:
+    """Add the strings among and below `values`, in order."""
+    for value in values:
+        kind = type(value)
+        if kind is str:
+            found.append(value)
+        elif kind is dict:
+            _strings(value.values(), found)
+        elif kind is list:
+            _strings(value, found)

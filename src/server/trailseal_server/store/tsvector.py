@@ -20,7 +20,7 @@ from sqlalchemy.dialects.postgresql import TSQUERY, TSVECTOR
 
 from .logs import LogRow
 from .search import EVERY, All, Either, Expression, Source, Tokens, Without
-from .terms import Terms
+from .terms import BREAK, Terms
 
 MAX_WORD = 255  # characters of a word that count: a lexeme has at most 2,046 bytes
 
@@ -28,7 +28,7 @@ terms_index = table(
     "terms", column("log_id", Text), column("idx", BigInteger), column("doc", TSVECTOR)
 )
 
-_WORD = re.compile(r"[^\W_]+")
+_WORD = re.compile(rf"[^\W_]+|{BREAK}")
 _MARKS = re.compile("[\u0300-\u036f]+")  # combining diacritics
 
 
