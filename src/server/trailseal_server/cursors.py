@@ -3,8 +3,8 @@
 Rules:
 - A cursor is base64url(JSON ‖ MAC): the hash of the query it belongs to, the tree size and the
   clock of the first page (relative times must not move between pages), the key of the last item,
-  and how many items came before. The MAC is HMAC-SHA256 with a secret of the database, so that
-  every replica reads it and nobody else can make one.
+  how many items came before, and how many are still to be skipped. The MAC is HMAC-SHA256 with a
+  secret of the database, so that every replica reads it and nobody else can make one.
 - Append-only plus a fixed tree size makes pages repeatable. The cursor at the end of an ascending
   list (`tail`) holds no tree size: it stands for "after this index, whatever is there by then".
 - Reading is strict: another query's cursor, a changed or a foreign one is
@@ -32,13 +32,15 @@ SECRET_BYTES = 32
 @dataclass(frozen=True, slots=True)
 class Cursor:
     """`size` is the snapshot's tree size, None in a tail cursor; `clock` is in microseconds; `key`
-    is the last item's sort key; `seen` counts the items before."""
+    is the last item's sort key; `seen` counts the items before; `skip` is what is left of an
+    offset."""
 
     query: str
     size: int | None
     clock: int
     key: tuple[int, ...]
     seen: int = 0
+    skip: int = 0
 
 
 def query_hash(parts: Mapping[str, Any]) -> str:
@@ -49,7 +51,8 @@ def query_hash(parts: Mapping[str, Any]) -> str:
 
 def encode(cursor: Cursor, secret: bytes) -> str:
     """The cursor as it travels: at most `MAX_CHARS` characters of base64url."""
-    data = orjson.dumps([cursor.query, cursor.size, cursor.clock, cursor.key, cursor.seen])
+    parts = [cursor.query, cursor.size, cursor.clock, cursor.key, cursor.seen, cursor.skip]
+    data = orjson.dumps(parts)
     return urlsafe_b64encode(data + _mac(data, secret)).rstrip(b"=").decode()
 
 
@@ -62,10 +65,10 @@ def decode(text: str, secret: bytes, query: str) -> Cursor:
     data, mac = raw[:-MAC_BYTES], raw[-MAC_BYTES:]
     if not hmac.compare_digest(mac, _mac(data, secret)):
         raise _invalid()
-    found, size, clock, key, seen = orjson.loads(data)
+    found, size, clock, key, seen, skip = orjson.loads(data)
     if found != query:
         raise _invalid("belongs to another query: repeat the filters and the order of its list")
-    cursor = Cursor(found, size, clock, tuple(key), seen)
+    cursor = Cursor(found, size, clock, tuple(key), seen, skip)
     if encode(cursor, secret) != text:
         raise _invalid()  # base64 has several spellings; ours is the only one
     return cursor

@@ -22,7 +22,7 @@ from .export_formats import Line
 from .export_plans import read_chunks, selected, write_file
 from .manifest import manifest
 from .problems import Problem
-from .store import Store, checkpoints, micros, reads
+from .store import Store, checkpoints, matching, micros, reads
 from .store.checkpoints import CheckpointRow
 from .store.jobs import JobRow
 from .store.proofs import Prover
@@ -86,7 +86,7 @@ class Maker:
             log = reads.find_log(connection, row.log_id)
             most = checkpoint.tree_size if job["search"] is None else job["tree_size"]
             selection = selected(connection, reads.at_size(log, most), job)
-            total, exact = reads.count(connection, selection)
+            total, exact = matching.count(connection, selection)
         recomputable = selection.is_range and job["order"] == "asc" and job["most"] is None
         chunks = read_chunks(
             self._store,

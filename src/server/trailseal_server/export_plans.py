@@ -12,7 +12,6 @@ Rules:
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +21,14 @@ from . import export_formats
 from .auth import Caller
 from .export_formats import Line
 from .problems import Problem
-from .store import Connection, Store, jobs, micros, reads, searches
+from .store import Connection, Store, jobs, matching, micros, reads, searches
 from .store.checkpoints import CheckpointRow
+from .store.compiler import Compiler
 from .store.jobs import JobRow
 from .store.logs import LogRow
 from .store.proofs import Prover
-from .store.reads import Order, Selection
-from .store.search import Compiler, Filters
+from .store.reads import EventRow, Order, Selection
+from .store.search import Filters
 
 CHUNK = 1000  # events read at a time: a few megabytes of usual events
 WRITE_BUFFER = 1 << 20  # bytes
@@ -42,8 +42,8 @@ _DEFAULTS = {"format": "jsonl", "compression": "none", "order": "asc", "include_
 def plan(connection: Connection, caller: Caller, log_id: str, request: Request) -> dict[str, Any]:
     """The job of an `ExportInput`; raises `Problem` for what cannot be selected."""
     given = {name: value for name, value in request.items() if value is not None}
-    searches.check_order_by(given)
-    if given.get("order_by") == "occurred_at" and given.get("format", "jsonl") == "jsonl":
+    ordered = given.get("order_by", "received_at") != "received_at"
+    if ordered and given.get("format", "jsonl") == "jsonl":
         raise Problem(
             "request_invalid", "A jsonl export is in the order of the log: leave order_by out"
         )
@@ -76,13 +76,17 @@ def selected(connection: Connection, log: LogRow, job: Mapping[str, Any]) -> Sel
     """The events of a job in the log as it is given."""
     if job["search"] is not None:
         found = searches.select_search(connection, log, job["search"], job["clock"])
-        return replace(found, by_occurred=found.by_occurred and job["format"] != "jsonl")
+        return found.by_index() if job["format"] == "jsonl" else found
     times = {name: job[name] for name in ("start", "end", "last", "time_field")}
     filters = Filters.of({**(job["filter"] or {}), **times})
-    extra = [] if job["query"] is None else [Compiler(connection, log.log_id).query(job["query"])]
-    by_occurred = job["order_by"] == "occurred_at"
+    compiler = Compiler(connection, log.log_id, job["clock"])
     return reads.select_events(
-        connection, log, filters, clock=job["clock"], extra=extra, by_occurred=by_occurred
+        connection,
+        log,
+        filters,
+        clock=job["clock"],
+        extra=[] if job["query"] is None else compiler.query(job["query"]),
+        order_by=job["order_by"] or "received_at",
     )
 
 
@@ -94,20 +98,36 @@ def read_chunks(
     most: int | None = None,
 ) -> Iterator[Sequence[Line]]:
     """The selection's rows, `CHUNK` at a time; with a checkpoint, each with its inclusion proof."""
-    after, left = None, most
-    while left is None or left > 0:
-        limit = CHUNK if left is None else min(CHUNK, left)
+    read, left = (_sorted if selection.sort else _found), most
+    for rows in read(store, selection, order):
         with store.read() as connection:
-            rows = reads.read_rows(connection, selection, order, limit, after=after)
             prover = None if checkpoint is None else Prover(connection, selection.log, checkpoint)
             lines: list[Line] = [
-                (row, None if prover is None else prover.hashes(row.idx)) for row in rows
+                (row, None if prover is None else prover.hashes(row.idx)) for row in rows[:left]
             ]
-        if not rows:
-            return
-        after = reads.key_of(rows[-1], selection)
-        left = None if left is None else left - len(rows)
         yield lines
+        left = None if left is None else left - len(lines)
+        if left == 0:
+            return
+
+
+def _found(store: Store, selection: Selection, order: Order) -> Iterator[Sequence[EventRow]]:
+    after = None
+    while True:  # until the last match: each step is behind the one before
+        with store.read() as connection:
+            found = matching.read_matches(connection, selection, order, CHUNK, after=after)
+        yield found.rows
+        after = found.after
+        if after is None:
+            return
+
+
+def _sorted(store: Store, selection: Selection, order: Order) -> Iterator[Sequence[EventRow]]:
+    with store.read() as connection:
+        indexes = matching.sorted_indexes(connection, selection, order)
+    for at in range(0, len(indexes), CHUNK):
+        with store.read() as connection:
+            yield reads.rows_at(connection, selection.log.log_id, indexes[at : at + CHUNK])
 
 
 def iter_export(

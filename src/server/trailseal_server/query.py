@@ -17,16 +17,14 @@ Rules:
 - Linear time, no backtracking: length, terms and nesting are bounded. Any string gives a tree or
   `Problem("query_invalid")`, whose detail names the position (0 is the first character) and what
   to write there, and never repeats what was sent.
-- The parser knows the whole grammar. What an index cannot evaluate is refused where it is compiled
-  to an index (`store/search.py`), by `unsupported()`; nothing is ever silently ignored.
-- `parse(str(node)) == node` for every node that a query gives.
+- What a term means is said where it is evaluated: on the terms index in store/search.py, on an
+  event's body in query_evaluate.py.
 """
 
 import re
-from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
 
 from .problems import FieldError, Problem
+from .query_nodes import And, Compare, Has, Match, Node, Not, Or, Prefix, Range, Text
 
 MAX_CHARS = 4096  # a screen of text; the parser's and the index's work grow with it
 MAX_TERMS = 100  # each term is a lookup in the index
@@ -64,122 +62,6 @@ _FIELD = re.compile(r"([A-Za-z_][\w@-]*(?:\.[\w@-]+)*)(:|>=|<=|=|>|<)", re.ASCII
 _OPERATOR = re.compile(r"[:=<>*]")
 _ESCAPED = re.compile(r'\\(["\\])')
 
-Mode: TypeAlias = Literal["contains", "equals", "prefix"]
-Node: TypeAlias = "Text | Prefix | Match | Compare | Range | Has | Not | And | Or"
-
-
-def _at() -> int:
-    return field(default=0, compare=False, repr=False)
-
-
-def _quote(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """A word or a phrase, anywhere in the event's text."""
-
-    text: str
-    at: int = _at()
-
-    def __str__(self) -> str:
-        return _quote(self.text)
-
-
-@dataclass(frozen=True, slots=True)
-class Prefix:
-    """Words that begin with `stem`, anywhere in the event's text."""
-
-    stem: str
-    at: int = _at()
-
-    def __str__(self) -> str:
-        return f"{self.stem}*"
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    """A field's value: contains, equals, or begins with `text`."""
-
-    field: str
-    mode: Mode
-    text: str
-    at: int = _at()
-
-    def __str__(self) -> str:
-        if self.mode == "prefix":
-            return f"{self.field}:{self.text}*"
-        return f"{self.field}{'=' if self.mode == 'equals' else ':'}{_quote(self.text)}"
-
-
-@dataclass(frozen=True, slots=True)
-class Compare:
-    """A field's value against a bound; `operator` is one of `> >= < <=`."""
-
-    field: str
-    operator: str
-    text: str
-    at: int = _at()
-
-    def __str__(self) -> str:
-        return f"{self.field}{self.operator}{_quote(self.text)}"
-
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """A field's value between two bounds, both inclusive; None is open."""
-
-    field: str
-    low: str | None
-    high: str | None
-    at: int = _at()
-
-    def __str__(self) -> str:
-        low, high = ("*" if text is None else _quote(text) for text in (self.low, self.high))
-        return f"{self.field}:[{low} TO {high}]"
-
-
-@dataclass(frozen=True, slots=True)
-class Has:
-    """The event carries the field."""
-
-    field: str
-    at: int = _at()
-
-    def __str__(self) -> str:
-        return f"has:{self.field}"
-
-
-@dataclass(frozen=True, slots=True)
-class Not:
-    term: Node
-
-    def __str__(self) -> str:
-        return f"NOT {_group(self.term)}"
-
-
-@dataclass(frozen=True, slots=True)
-class And:
-    terms: tuple[Node, ...]
-
-    def __str__(self) -> str:
-        return " ".join(map(_group, self.terms))
-
-
-@dataclass(frozen=True, slots=True)
-class Or:
-    terms: tuple[Node, ...]
-
-    def __str__(self) -> str:
-        # "AND" binds closer than "OR": only another "OR" needs parentheses here
-        return " OR ".join(f"({t})" if isinstance(t, Or) else str(t) for t in self.terms)
-
-
-def _group(node: Node) -> str:
-    return f"({node})" if isinstance(node, And | Or) else str(node)
-
 
 def parse(text: str) -> Node:
     """The tree of a query of 1 to `MAX_CHARS` characters; raises `Problem("query_invalid")`."""
@@ -195,13 +77,6 @@ def invalid(at: int, advice: str) -> Problem:
     """`query_invalid` at a position, with what to write instead."""
     detail = f"position {at}: {advice}"
     return Problem("query_invalid", detail, errors=[FieldError("query_invalid", "/query", detail)])
-
-
-def unsupported(at: int, construct: str) -> Problem:
-    """`operation_unsupported` for a construct of the grammar that the index cannot evaluate."""
-    detail = f"position {at}: {construct} cannot be evaluated by this server yet"
-    errors = [FieldError("operation_unsupported", "/query", detail)]
-    return Problem("operation_unsupported", detail, errors=errors)
 
 
 class _Parser:

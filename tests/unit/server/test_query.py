@@ -6,10 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from trailseal_server.problems import Problem
-from trailseal_server.query import (
-    MAX_CHARS,
-    MAX_DEPTH,
-    MAX_TERMS,
+from trailseal_server.query import MAX_CHARS, MAX_DEPTH, MAX_TERMS, parse
+from trailseal_server.query_nodes import (
     And,
     Compare,
     Has,
@@ -20,7 +18,6 @@ from trailseal_server.query import (
     Prefix,
     Range,
     Text,
-    parse,
 )
 
 a, b, c = Text("a"), Text("b"), Text("c")

@@ -4,6 +4,7 @@ Rules:
 - A page's cursor fixes the tree size and the clock of the first page: later pages are parts of the
   same list, whatever is appended meanwhile.
 - An ascending list ends with a `tail_cursor`; the page it asks for takes the log as it is by then.
+- A page whose events must be checked one by one may hold few or none and still have a next one.
 - A page is read in one transaction. Its records are JSON as bytes, untouched (reads.py).
 """
 
@@ -19,7 +20,7 @@ from sqlalchemy.exc import IntegrityError
 
 from ..cursors import SECRET_BYTES, Cursor, decode, encode, query_hash
 from ..problems import FieldError, Problem
-from . import Store, micros, reads
+from . import Store, matching, micros, reads
 from .logs import LogRow
 from .proofs import Prover
 from .reads import Order, Selection
@@ -94,7 +95,7 @@ class Reader:
         """One page (contract.md, `listEvents`), of 1 to `MAX_LIMIT` events.
 
         `include` knows `total` and `proof`. Raises `Problem`: log_not_found, limit_invalid,
-        offset_invalid, cursor_invalid, query_invalid, operation_unsupported, request_invalid.
+        offset_invalid, cursor_invalid, query_invalid, request_invalid.
         """
         request = PageRequest(order, limit, cursor, offset, frozenset(include))
         query = query_hash({"log": log_id, "filters": filters.as_json(), "order": order})
@@ -105,7 +106,7 @@ class Reader:
             selection = reads.select_events(connection, snapshot, filters, clock=place.clock)
             page = self.page(connection, log, selection, request, place)
             if "total" in request.include:
-                total, exact = reads.count(connection, selection)
+                total, exact = matching.count(connection, selection)
                 page = replace(page, total=total, total_exact=exact)
         if order == "asc" and page.next_cursor is None:
             tail = replace(place, size=None, key=(snapshot.size - 1,))
@@ -139,22 +140,30 @@ class Reader:
         most: int | None = None,
     ) -> Page:
         """The page of a selection behind `place`; `most` is the length of the whole list."""
-        skip = request.offset or 0
-        left = request.limit + 1 if most is None else max(0, most - place.seen - skip)
-        limit = min(request.limit, left)
-        rows = reads.read_rows(
-            connection, selection, request.order, limit + 1, after=place.key or None, offset=skip
+        skip = place.skip + (request.offset or 0)
+        left = request.limit if most is None else max(0, most - place.seen - skip)
+        found = matching.read_matches(
+            connection,
+            selection,
+            request.order,
+            min(request.limit, left),
+            after=place.key or None,
+            skip=skip,
         )
-        more, rows = limit < min(len(rows), left), rows[:limit]
         prover = Prover(connection, log) if "proof" in request.include else None
         items = [
             reads.record(row, log, None if prover is None else prover.proof(row.idx))
-            for row in rows
+            for row in found.rows
         ]
-        if not more:
+        if found.after is None or (most is not None and len(items) == left):
             return Page(items, None)
-        seen, key = place.seen + skip + len(rows), reads.key_of(rows[-1], selection)
-        following = replace(place, size=selection.log.size, key=key, seen=seen)
+        following = replace(
+            place,
+            size=selection.log.size,
+            key=found.after,
+            seen=place.seen + found.skipped + len(items),
+            skip=skip - found.skipped,
+        )
         return Page(items, self.mark(following))
 
     def _key(self) -> bytes:

@@ -1,9 +1,10 @@
 """Reading events: a selection of one log's snapshot, its rows in order, and how a row is written.
 
 Rules:
-- A `Selection` is fixed: the tree size of its snapshot, an index range and an expression over the
-  terms index. Rows are never changed or removed, so the same selection gives the same rows in
-  every transaction; callers read it in chunks and hold no transaction between them.
+- A `Selection` is fixed: the tree size of its snapshot, an index range, an expression over the
+  terms index, and checks of what that finds, which are made in matching.py. Rows are never changed
+  or removed, so the same selection gives the same rows in every transaction; callers read it in
+  chunks and hold no transaction between them.
 - A range of `received_at` is an index range, because `received_at` never goes back within a log.
 - Order is by index (which is `received_at`) or by `occurred_at`, where events without one come
   before all others and equal times go by index. Every order is total: the key of the last row says
@@ -34,9 +35,10 @@ from ..auth import Caller
 from ..problems import Problem
 from ..times import TimeRange, time_range
 from . import fts5, logs, micros, tsvector
+from .compiler import Check, Compiler, Plan
 from .logs import LogRow
 from .schema import events
-from .search import Compiler, Expression, Filters, every
+from .search import Expression, Filters, every
 
 MAX_COUNT = 10_000  # totals are exact up to here; counting further costs more than it tells
 NEVER = -(2**62)  # the sort key of an event without occurred_at: before every time there is
@@ -47,19 +49,26 @@ EventRow: TypeAlias = Row[Any]
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Events [low, high) of a log that match; `occurred` further bounds `occurred_at`."""
+    """Events [low, high) of a log that match; `occurred` further bounds `occurred_at`, `checks`
+    must all pass (matching.py). `sort` names a member to sort by (matching.SORTS)."""
 
     log: LogRow
     low: int
     high: int
     match: Expression | None = None
     occurred: TimeRange = field(default_factory=TimeRange)
+    checks: tuple[Check, ...] = ()
     by_occurred: bool = False
+    sort: str | None = None
 
     @property
     def is_range(self) -> bool:
         """Whether it holds every event of its index range."""
-        return self.match is None and self.occurred == TimeRange()
+        return self.match is None and self.occurred == TimeRange() and not self.checks
+
+    def by_index(self) -> "Selection":
+        """The same events in the order of the log."""
+        return replace(self, by_occurred=False, sort=None)
 
 
 class _Sources(NamedTuple):
@@ -95,18 +104,46 @@ def select_events(
     filters: Filters,
     *,
     clock: int,
-    extra: Sequence[Expression] = (),
-    by_occurred: bool = False,
+    extra: Sequence[Plan] = (),
+    order_by: str = "received_at",
 ) -> Selection:
     """The events of a log's snapshot that pass the filters; raises `Problem` for bad ones."""
-    match = every([*Compiler(connection, log.log_id).filters(filters), *extra])
+    plans = [*Compiler(connection, log.log_id, clock).filters(filters), *extra]
+    match = every([plan.near for plan in plans if plan.near is not None])
+    checks = tuple(plan.check for plan in plans if plan.check is not None and not plan.times)
+    selection = replace(Selection(log, 0, log.size, match, checks=checks), **_order(order_by))
     times = time_range(filters.start, filters.end, filters.last, clock=clock)
-    selection = Selection(log, 0, log.size, match, by_occurred=by_occurred)
-    if filters.time_field == "occurred_at":
-        return replace(selection, occurred=times)
-    low = 0 if times.start is None else first_since(connection, log, times.start)
-    high = log.size if times.end is None else first_since(connection, log, times.end + 1)
+    selection = _during(connection, selection, filters.time_field, times)
+    for plan in plans:
+        if plan.times is not None:
+            selection = _during(connection, selection, *plan.times)
+    return selection
+
+
+def _order(order_by: str) -> dict[str, Any]:
+    if order_by in {"received_at", "occurred_at"}:
+        return {"by_occurred": order_by == "occurred_at"}
+    return {"sort": order_by}
+
+
+def _during(
+    connection: Connection, selection: Selection, field: str, times: TimeRange
+) -> Selection:
+    """The part of a selection in a range of `received_at` or `occurred_at`."""
+    if field == "occurred_at":
+        return replace(selection, occurred=_overlap(selection.occurred, times))
+    log, low, high = selection.log, selection.low, selection.high
+    if times.start is not None:
+        low = max(low, first_since(connection, log, times.start))
+    if times.end is not None:
+        high = min(high, first_since(connection, log, times.end + 1))
     return replace(selection, low=low, high=max(low, high))
+
+
+def _overlap(one: TimeRange, other: TimeRange) -> TimeRange:
+    starts = [t for t in (one.start, other.start) if t is not None]
+    ends = [t for t in (one.end, other.end) if t is not None]
+    return TimeRange(max(starts, default=None), min(ends, default=None))
 
 
 def first_since(connection: Connection, log: LogRow, instant: int) -> int:
@@ -144,6 +181,20 @@ def read_rows(
     if beyond is not None:
         statement = statement.where(beyond)
     return connection.execute(statement.limit(limit).offset(offset)).all()
+
+
+def rows_at(connection: Connection, log_id: str, indexes: Sequence[int]) -> Sequence[EventRow]:
+    """The rows of these indexes, in their order."""
+    statement = select(events).where(events.c.log_id == log_id, events.c.idx.in_(indexes))
+    rows = {row.idx: row for row in connection.execute(statement)}
+    return [rows[index] for index in indexes]
+
+
+def read_indexes(connection: Connection, selection: Selection) -> set[int]:
+    """The indexes of a selection, its checks left out; as many as its index range is long."""
+    sources = _sources(connection, selection)
+    statement = _statement(selection, sources, select(events.c.idx))
+    return set(connection.execute(statement).scalars())
 
 
 def read_entry(connection: Connection, log_id: str, index: int) -> bytes:

@@ -19,17 +19,17 @@ from sqlalchemy import Connection, Row, delete, insert, select
 
 from ..auth import Caller
 from ..cursors import Cursor, query_hash
-from ..problems import FieldError, Problem
-from . import micros, reads
+from ..problems import Problem
+from . import matching, micros, reads
+from .compiler import Compiler
 from .logs import LogRow
 from .pages import DEFAULT_LIMIT, Page, PageRequest, Reader
 from .reads import Selection
 from .schema import searches
-from .search import Compiler, Filters
+from .search import Filters
 
 LIFETIME = 48 * 3600 * 1_000_000  # microseconds; two days, as people expect from the seeds
 MAX_RESULTS = 10_000  # of a search that does not say
-ORDERS_BY = frozenset({"received_at", "occurred_at"})
 
 Request = Mapping[str, Any]  # `SearchInput`, `SearchResultsInput`: checked against the contract
 
@@ -72,7 +72,6 @@ class Searches:
 
     def create(self, caller: Caller, log_id: str, request: Request) -> Search:
         """Store a search and read its first page; raises `Problem` for what it cannot evaluate."""
-        check_order_by(request)
         now = micros.now()
         with self._store.read() as connection:
             log = reads.find_log(connection, log_id)
@@ -123,10 +122,11 @@ class Searches:
         request = orjson.loads(row.request)
         most = request.get("max_results", MAX_RESULTS)
         with self._store.read() as connection:
-            count, exact = reads.count(connection, selection, most)
             page = self._page(connection, row, selection, request)
+            count, exact = matching.count(connection, selection, most)
         found = (row.search_id, row.log_id, request, row.created_at, row.expires_at)
-        return Search(*found, min(count, most), exact and count <= most, page)
+        shown = max(min(count, most), len(page.items))
+        return Search(*found, shown, exact and count <= most, page)
 
     def _page(
         self, connection: Connection, row: Row[Any], selection: Selection, request: Request
@@ -146,22 +146,18 @@ class Searches:
         return self._reader.page(connection, log, selection, wanted, place, most=most)
 
 
-def check_order_by(request: Request) -> None:
-    """Refuse an order that no index has."""
-    if request.get("order_by", "received_at") not in ORDERS_BY:
-        detail = "order_by: this server sorts by received_at or occurred_at"
-        errors = [FieldError("operation_unsupported", "/order_by", detail)]
-        raise Problem("operation_unsupported", detail, errors=errors)
-
-
 def select_search(connection: Connection, log: LogRow, request: Request, clock: int) -> Selection:
     """The events of a `SearchInput` in a log's snapshot."""
     query = request.get("query", "")
     filters = Filters.of({**request, "q": query if query.strip() else None})
-    extra = Compiler(connection, log.log_id).restrictions(request.get("restrictions") or {})
-    by_occurred = request.get("order_by") == "occurred_at"
+    compiler = Compiler(connection, log.log_id, clock)
     return reads.select_events(
-        connection, log, filters, clock=clock, extra=extra, by_occurred=by_occurred
+        connection,
+        log,
+        filters,
+        clock=clock,
+        extra=compiler.restrictions(request.get("restrictions") or {}),
+        order_by=request.get("order_by", "received_at"),
     )
 
 
