@@ -33,6 +33,7 @@ RETRY_AFTER_S = 1.0
 
 Event = dict[str, Any]
 Validate = Callable[[Event], Sequence[FieldError]]
+Admit = Callable[[Caller, "Target", Event, Draft, str], None]  # see admission.py
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +90,22 @@ class _Request:
 
 
 class Ingest:
-    """The write side. `validate` checks one event against the contract; `start` and `stop` it."""
+    """The write side; `start` and `stop` it.
+
+    `validate` checks one event against the contract, `admit` against schemas and keys.
+    """
 
     def __init__(
-        self, store: Store, validate: Validate, *, clock: Callable[[], int] = micros.now
+        self,
+        store: Store,
+        validate: Validate,
+        admit: Admit = lambda *_: None,
+        *,
+        clock: Callable[[], int] = micros.now,
     ) -> None:
         self._store = store
         self._validate = validate
+        self._admit = admit
         self._clock = clock
         self.quotas = Quotas()
         self._queue: queue.Queue[_Request | None] = queue.Queue(MAX_QUEUED)
@@ -152,6 +162,7 @@ class Ingest:
             try:
                 target = target_of(caller, log_id, event.get("tenant_id"))
                 draft = prepare.draft(event, self._validate, origin, at)
+                self._admit(caller, target, event, draft, at)
                 if (target, draft.event_id) in seen:
                     raise prepare.problem("duplicate_event_id", f"{at}/id", "occurs twice", event)
             except Problem as error:
@@ -258,10 +269,11 @@ def resolve_log(
 ) -> str:
     """The id of the log that a read means; raises Problem, `log_not_found` included."""
     target = target_of(caller, log_id, tenant_id)
-    return _find(connection, caller, target).log_id
+    return find_log(connection, caller, target).log_id
 
 
-def _find(connection: Connection, caller: Caller, target: Target) -> LogRow:
+def find_log(connection: Connection, caller: Caller, target: Target) -> LogRow:
+    """The log that is meant; raises Problem log_not_found, for another tenant's too."""
     if target.log_id:
         log = logs.find(connection, target.log_id)
     else:
@@ -274,14 +286,14 @@ def _find(connection: Connection, caller: Caller, target: Target) -> LogRow:
 def open_log(connection: Connection, caller: Caller, target: Target) -> str:
     """The log that is meant; a tenant's or a key's default log is made at its first event."""
     try:
-        return _find(connection, caller, target).log_id
+        return find_log(connection, caller, target).log_id
     except Problem:
         if target.tenant_id:
             return logs.ensure_default(connection, target.tenant_id).log_id
         if target.log_id != caller.default_log:
             raise
         logs.ensure(connection, target.log_id, tenant_id=caller.tenant_id)
-        return _find(connection, caller, target).log_id
+        return find_log(connection, caller, target).log_id
 
 
 def _result(log_id: str, position: int, draft: Draft, outcome: Outcome) -> ItemResult:

@@ -2,7 +2,7 @@
 
 Rules, in this order: the contract's schema; names, numbers and depth (commitments.py); the checksum
 of what was sent; a missing `id` is filled in with a UUIDv7; the seed; the signature.
-The signature of a key that is not sent along is kept unchecked: who verifies brings the key.
+A signature is checked here if its key is enclosed, and against registered keys in admission.py.
 """
 
 import base64
@@ -46,7 +46,7 @@ def draft(
 ) -> Draft:
     """The event as it will be stored; raises Problem with pointers that begin with `at`."""
     if errors := validate(sent):
-        raise _invalid(errors, sent, at)
+        raise refusal(errors, sent, at)
     try:
         return _draft(sent, origin)
     except EventError as error:
@@ -66,7 +66,8 @@ def _id_of(sent: Event) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _invalid(errors: Sequence[FieldError], sent: Event, at: str) -> Problem:
+def refusal(errors: Sequence[FieldError], sent: Event, at: str) -> Problem:
+    """The problem of an event with these errors: their one code, or `event_invalid`."""
     event_id = _id_of(sent)
     placed = [FieldError(e.code, at + e.pointer, e.detail, e.event_id or event_id) for e in errors]
     codes = {each.code for each in placed}

@@ -13,12 +13,14 @@ from ipaddress import ip_address
 from itertools import islice
 from typing import Any
 
-from jsonschema_rs import Draft202012Validator, RegexOptions, ValidationError
+from jsonschema_rs import Draft7Validator, Draft202012Validator, RegexOptions, ValidationError
 
 from .problems import MAX_FIELD_ERRORS, FieldError
 from .strict_json import token
 
 Schema = Mapping[str, Any]
+Validator = Draft7Validator | Draft202012Validator
+MAX_SHOWN = 500  # characters that say what is allowed: a user's pattern or constant may be long
 MAX_OPTIONS_SHOWN = 32  # values of an enum in an error
 
 _TOO_LONG = {"maxLength": "characters", "maxItems": "items", "maxProperties": "members"}
@@ -30,7 +32,7 @@ _BOUNDS = {
     "maximum": "at most {limit}",
     "exclusiveMinimum": "more than {limit}",
     "exclusiveMaximum": "less than {limit}",
-    "multipleOf": "a multiple of {factor}",
+    "multipleOf": "a multiple of {multiple_of}",
     "pattern": "text that matches {pattern}",
     "format": "a valid {format}",
     "uniqueItems": "no item twice",
@@ -57,7 +59,7 @@ def compile_schema(schema: Schema, components: Schema) -> Draft202012Validator:
     )
 
 
-def field_errors(validator: Draft202012Validator, value: Any, at: str = "") -> list[FieldError]:
+def field_errors(validator: Validator, value: Any, at: str = "") -> list[FieldError]:
     """What is wrong with `value`, which lies at the pointer `at`; an empty list if nothing is."""
     if validator.is_valid(value):
         return []
@@ -77,7 +79,7 @@ def _explain(error: ValidationError, at: str) -> Iterator[FieldError]:
         yield FieldError("field_too_long", here, detail)
     elif name in {"additionalProperties", "unevaluatedProperties"}:
         yield from (_unknown(here, member) for member in facts["unexpected"])
-    elif name in {"anyOf", "oneOf"} and "context" in facts:
+    elif name in {"anyOf", "oneOf"} and all(facts.get("context", ())):
         yield from _nearest(facts["context"], at)
     elif name == "propertyNames":
         yield _bad_name(here, facts["error"])
@@ -116,12 +118,17 @@ def _nearest(branches: list[list[ValidationError]], at: str) -> Iterator[FieldEr
 def _allowed(name: str, facts: dict[str, Any]) -> str:
     """What is allowed, in words, from the schema alone."""
     if name == "enum":
-        shown = [str(option) for option in facts["options"][:MAX_OPTIONS_SHOWN]]
-        return f"must be one of: {', '.join(shown)}"
-    if name == "const":
-        return f"must be {facts['expected_value']}"
-    if name == "not" and "enum" in facts["schema"]:
-        return f"must not be one of: {', '.join(map(str, facts['schema']['enum']))}"
-    if name in _BOUNDS:
-        return "must be " + _BOUNDS[name].format(**facts)
-    return f"breaks the contract's rule {name!r}"
+        text = f"one of: {_listed(facts['options'])}"
+    elif name == "const":
+        text = str(facts["expected_value"])
+    elif name == "not" and isinstance(facts["schema"], dict) and "enum" in facts["schema"]:
+        return f"must not be one of: {_listed(facts['schema']['enum'])}"[:MAX_SHOWN]
+    elif name in _BOUNDS:
+        text = _BOUNDS[name].format(**facts)
+    else:
+        return f"breaks the rule {name!r}"
+    return f"must be {text}"[:MAX_SHOWN]
+
+
+def _listed(options: list[Any]) -> str:
+    return ", ".join(map(str, options[:MAX_OPTIONS_SHOWN]))
