@@ -1,21 +1,29 @@
-"""`verify`: which check a value calls for, with `trailseal.verify.Verifier`."""
+"""`verify`: which check a value calls for, with `trailseal.verify.Verifier`.
+
+The checks are imported when the first value is verified: they load cryptography, which doubles
+what importing a client costs.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trailseal._models import Checkpoint, Download, Event, Page, Receipt, VerificationKey
 from trailseal.errors import ConfigurationError
-from trailseal.verify import Verifier
-from trailseal.verify.bundle import Files, Manifest, read_sidecar
+
+if TYPE_CHECKING:
+    from trailseal.verify import Verifier
 
 Subject = Event | Page | Receipt | Checkpoint | Download | str | os.PathLike[str]
 
 
 def verifier(trusted: Iterable[str], published: Iterable[VerificationKey] = ()) -> Verifier:
     """Make a verifier from trusted verifier keys, or else from what the server publishes."""
+    from trailseal.verify import Verifier  # noqa: PLC0415  # see above
+
     given, known = list(trusted), list(published)
     keys = given or [key.verifier_key for key in known if key.verifier_key]
     signing = {key.key_id: key.public_key for key in known if not key.verifier_key}
@@ -23,7 +31,7 @@ def verifier(trusted: Iterable[str], published: Iterable[VerificationKey] = ()) 
 
 
 def log_of(subject: Subject) -> str | None:
-    """The log that a value is about, as far as it says so."""
+    """The log that a value is about, as far as it says so; `ConfigurationError` for no value."""
     if isinstance(subject, Event | Receipt):
         return subject.log_id
     if isinstance(subject, Page):
@@ -32,7 +40,11 @@ def log_of(subject: Subject) -> str | None:
         return subject.origin.rpartition("/")[2]
     if isinstance(subject, Download):
         return subject.export.log_id
-    return Manifest.parse(read_sidecar(Files.locate(Path(subject)).manifest)).log_id
+    if isinstance(subject, str | os.PathLike):
+        from trailseal.verify.bundle import Files, Manifest, read_sidecar  # noqa: PLC0415  # see above
+
+        return Manifest.parse(read_sidecar(Files.locate(Path(subject)).manifest)).log_id
+    raise _refused(subject)
 
 
 def check(verifier: Verifier, subject: Subject) -> None:
@@ -50,4 +62,8 @@ def check(verifier: Verifier, subject: Subject) -> None:
         path = subject.path if isinstance(subject, Download) else Path(subject)
         verifier.verify_bundle(path).raise_for_findings()
     else:
-        raise ConfigurationError(f"verify takes no {type(subject).__name__}.")
+        raise _refused(subject)
+
+
+def _refused(subject: object) -> ConfigurationError:
+    return ConfigurationError(f"verify takes no {type(subject).__name__}.")

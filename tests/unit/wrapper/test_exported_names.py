@@ -36,3 +36,11 @@ def test_import_loads_no_http_library(code: str) -> None:
     command = [sys.executable, "-c", f"import sys; {code}; {loaded}"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)  # our own code
     assert done.stdout.strip() == "[]"
+
+
+def test_the_blocking_client_loads_no_asyncio_no_cryptography_and_no_models() -> None:
+    """What few programs need is loaded by those: this halves what a client costs above httpx."""
+    rare = {"asyncio", "cryptography", "importlib.metadata", "trailseal_api.models.event_input"}
+    code = f"import sys, trailseal; trailseal.Client; print(sorted({rare} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
