@@ -81,10 +81,17 @@ def _choice(*values: str) -> Check:
     return check
 
 
-def _record(fields: Mapping[str, Check], *required: str) -> Check:
+def _reserved(name: str, at: str, faults: Faults) -> bool:
+    if name.startswith("__"):
+        text = "names that begin with __ are reserved"
+        report(faults, "field_reserved", f"{at}/{token(name)}", text)
+    return name.startswith("__")
+
+
+def _record(fields: Mapping[str, Check], *required: str, form: str = "a mapping") -> Check:
     def check(value: Any, at: str, faults: Faults) -> None:
         if not isinstance(value, dict):
-            report(faults, "field_type", at, "must be a mapping")
+            report(faults, "field_type", at, f"must be {form}")
             return
         for name in required:
             if name not in value:
@@ -92,7 +99,7 @@ def _record(fields: Mapping[str, Check], *required: str) -> Check:
         for name, item in value.items():
             if name in fields:
                 fields[name](item, f"{at}/{name}", faults)
-            else:
+            elif not _reserved(name, at, faults):
                 text = f"is no known field.{suggestion(name, fields)}"
                 report(faults, "event_invalid", f"{at}/{token(name)}", text)
 
@@ -124,6 +131,7 @@ def _tags(value: Any, at: str, faults: Faults) -> None:
         report(faults, "field_too_long", at, f"has {len(value)} tags, at most 64 are allowed")
     else:
         for name, item in value.items():
+            _reserved(name, at, faults)
             _text(128, 1)(name, f"{at}/{token(name)}", faults)
             _text(1024)(item, f"{at}/{token(name)}", faults)
 
@@ -177,6 +185,7 @@ _ACTOR = _record(
         "on_behalf_of": _array(_actor_check, 16),
     },
     "id",
+    form="an id, an Actor or a mapping",
 )
 _RESOURCE = _record(
     {
@@ -187,6 +196,7 @@ _RESOURCE = _record(
         "parent": _resource_check,
     },
     "id",
+    form="an id, (type, id), (type, id, name), a Resource or a mapping",
 )
 _CONTEXT = _record(
     {

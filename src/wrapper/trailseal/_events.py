@@ -1,10 +1,13 @@
 """Building an event and checking it before any I/O.
 
 1. The caller's objects are never changed: an event is a deep copy in plain JSON types.
-2. Missing `id` and `occurred_at` are filled in; nothing else is. What was given is sent as given.
+2. A missing `id` is filled in, and with it a missing `occurred_at`; nothing else is. An event with
+   an id of the caller's gets no time of ours: given again, it must be the same event.
 3. All faults of an event are reported together, each with a JSON Pointer (RFC 6901) and advice;
    an unknown field is most often a typo, so the nearest known name is suggested.
 4. A fault never repeats a value. The server checks again: its word counts.
+5. Names that begin with `__` are reserved, but not in free JSON (`data`, `before`, `after`,
+   `attributes`), which passes through untouched.
 """
 
 from __future__ import annotations
@@ -106,15 +109,17 @@ def prepare(event: EventLike, *, tenant: str | None = None, at: str = "") -> Pre
     """
     faults: Faults = []
     if not isinstance(event, Mapping):
-        raise _invalid([ErrorDetail("field_type", at, "an event must be a mapping")])
+        raise _invalid([ErrorDetail("field_type", at, "An event must be a mapping")])
     plain = _complete(_plain(_spelled_out(event, at, faults), at, 1, faults), tenant)
-    if not faults:  # a value that is no JSON at all is reported once, not twice
-        check_event(plain, at, faults)
+    found: Faults = []
+    check_event(plain, at, found)
+    known = {fault.pointer for fault in faults}  # a value that is no JSON is reported once
+    faults += [fault for fault in found if fault.pointer not in known]
     if not faults:
         content = encode(plain)
         if len(content) <= MAX_EVENT_BYTES:
             return Prepared(plain["id"], plain, content)
-        text = f"the event has {len(content)} bytes as JSON, at most {MAX_EVENT_BYTES} are allowed"
+        text = f"The event has {len(content)} bytes as JSON, at most {MAX_EVENT_BYTES} are allowed"
         faults.append(ErrorDetail("event_too_large", at, text))
     event_id = plain.get("id")
     raise _invalid(faults, event_id if isinstance(event_id, str) else None)
@@ -169,8 +174,9 @@ def _spelled_out(event: EventLike, at: str, faults: Faults) -> dict[str, Any]:
 
 
 def _complete(plain: dict[str, Any], tenant: str | None) -> dict[str, Any]:
-    plain.setdefault("id", uuid7())
-    plain.setdefault("occurred_at", now())
+    if "id" not in plain:
+        plain["id"] = uuid7()
+        plain.setdefault("occurred_at", now())
     if tenant is not None:
         plain.setdefault("tenant_id", tenant)
     return plain
@@ -242,13 +248,6 @@ def _copied(value: Any, at: str, depth: int, faults: Faults) -> Any:
 def _name(name: object, at: str, faults: Faults) -> bool:
     if not isinstance(name, str):
         report(faults, "field_type", at, "names of members must be strings")
-    elif name.startswith("__"):
-        report(
-            faults,
-            "field_reserved",
-            f"{at}/{token(name)}",
-            "names that begin with __ are reserved",
-        )
     elif _lone(name):
         report(faults, "event_invalid", at, "a member's name holds a lone surrogate")
     else:

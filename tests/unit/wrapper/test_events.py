@@ -61,6 +61,26 @@ def test_short_forms_become_the_contracts_and_ids_are_filled_in() -> None:
     }
 
 
+def test_an_event_with_an_id_of_its_own_is_the_same_event_when_it_is_given_again() -> None:
+    """A time of ours would make it another one, and its repetition a conflict."""
+    given_event = {"id": "order-7:paid", "action": "order.paid"}
+    assert prepare(given_event).event == given_event
+    assert set(prepare({"action": "order.paid"}).event) == {"id", "action", "occurred_at"}
+
+
+def test_reserved_names_are_free_in_free_json() -> None:
+    """`__typename` of a GraphQL answer is the caller's, wherever any JSON is allowed."""
+    free = {"__typename": "Invoice", "lines": [{"__typename": "Line"}]}
+    given_event = {
+        "id": "e1",
+        "action": "a",
+        "actor": {"id": "u", "attributes": free},
+        "resources": [{"id": "r", "attributes": free}],
+        **dict.fromkeys(("before", "after", "data"), free),
+    }
+    assert prepare(given_event).event == given_event
+
+
 def test_what_was_given_is_sent_as_given() -> None:
     """A time as a string keeps its offset and precision: it is hashed as it is."""
     given_event = {"id": "e:1", "action": "a", "occurred_at": "2026-01-01T00:00:00.123456789+05:30"}
@@ -117,7 +137,9 @@ def test_the_callers_objects_are_never_changed() -> None:
             "/tags",
             "field_too_long",
         ),
-        ({"action": "a", "data": {"a/b~": {"__x": 1}}}, "/data/a~1b~0/__x", "field_reserved"),
+        ({"action": "a", "__x": 1}, "/__x", "field_reserved"),
+        ({"action": "a", "tags": {"__a/b~": "t"}}, "/tags/__a~1b~0", "field_reserved"),
+        ({"action": "a", "context": {"__x": "t"}}, "/context/__x", "field_reserved"),
         ({"action": "a", "data": 2**53}, "/data", "event_invalid"),
         ({"action": "a", "data": float("nan")}, "/data", "event_invalid"),
         ({"action": "a", "data": "\ud800"}, "/data", "event_invalid"),
@@ -137,9 +159,13 @@ def test_a_fault_is_named_with_its_pointer(event: object, pointer: str, code: st
 
 def test_all_faults_are_reported_at_once() -> None:
     """Nobody wants to mend one field per try."""
-    assert set(faults({"actor": {}, "outcome": "ok", "tags": []})) == {
+    naive = datetime(2026, 1, 1)  # noqa: DTZ001  # on purpose
+    wrong = {"actor": {}, "outcome": "ok", "tags": [], "occurred_at": naive, "data": {"x": {1}}}
+    assert set(faults(wrong)) == {
         "/action",
         "/actor/id",
+        "/data/x",
+        "/occurred_at",
         "/outcome",
         "/tags",
     }
