@@ -22,7 +22,7 @@ class Side:
         self.client = self.make()
 
     def make(self, **options: Any) -> Any:
-        return self._kind(self._server.url, self._server.key, **options)
+        return self._kind(**{"base_url": self._server.url, "api_key": self._server.key, **options})
 
     def __call__(self, name: str, *args: Any, client: Any = None, **options: Any) -> Any:
         value = getattr(client or self.client, name)(*args, **options)
@@ -124,7 +124,7 @@ def test_the_same_event_again_is_a_replay_and_other_content_a_conflict(
     side: Side, log_id: str
 ) -> None:
     """An id is an event's identity for ever."""
-    event = {"id": "e1", "action": "a", "occurred_at": "2026-01-01T00:00:00Z"}
+    event = {"id": "e1", "action": "a"}
     first, second = (side("log_event", event, log_id=log_id) for _ in range(2))
     assert (first.replayed, second.replayed) == (False, True)
     assert first.index == second.index
@@ -186,6 +186,13 @@ def test_a_wrong_key_is_an_authentication_error(side: Side, server: Running) -> 
     side("close", client=stranger)
 
 
+@pytest.mark.parametrize("dots", [".", ".."])
+def test_dots_are_no_event(side: Side, dots: str) -> None:
+    """`/v1/events/.` is not the list of events."""
+    with pytest.raises(errors.RequestError):
+        side("get", dots)
+
+
 def test_whoami_names_the_key(side: Side) -> None:
     """The key's id is the one that a repr shows."""
     assert f"key_id={side('whoami').key_id!r}" in repr(side.client)
@@ -196,9 +203,8 @@ def test_no_server_is_a_connect_error_within_the_deadline(
     side: Side, make_server: Callable[..., Running]
 ) -> None:
     """Nothing listens there: tried again, then said so."""
-    client = side.make(max_retries=1).with_options(timeout=5)
-    client._transport.api._base_url = "http://127.0.0.1:9"
-    with pytest.raises(errors.ConnectError):
+    client = side.make(max_retries=1, base_url="http://127.0.0.1:9", timeout=5)
+    with pytest.raises(errors.ConnectError, match=r"http://127\.0\.0\.1:9: Connect"):
         side("whoami", client=client)
 
 

@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -21,6 +21,7 @@ from trailseal.config import Settings
 from trailseal.errors import (
     ApiError,
     BatchTooLargeError,
+    ConfigurationError,
     DuplicateEventInBatchError,
     EmptyBatchError,
     ErrorDetail,
@@ -29,6 +30,13 @@ from trailseal.errors import (
 
 MAX_EVENTS = 1000  # of the contract
 MAX_BYTES = (10 << 20) - (64 << 10)  # of the contract's 10 MiB, less the envelope
+
+
+def check_events(events: object) -> None:
+    """Raise `ConfigurationError` where one event, or something else, stands for several."""
+    iterable = isinstance(events, Iterable | AsyncIterable)
+    if not iterable or isinstance(events, Mapping | str | bytes):
+        raise ConfigurationError("log_bulk takes events; for one event call log_event.")
 
 
 class Batch:

@@ -237,6 +237,8 @@ class Target:
         self._hash = hashlib.sha256()
 
     def __enter__(self) -> Self:
+        if self.path.is_dir() or not self.path.parent.is_dir():
+            raise ConfigurationError("path must name a file, in a folder that exists.")
         self._refuse_to_overwrite()
         return self
 

@@ -332,10 +332,10 @@ def filter_values(filters: Mapping[str, Any]) -> Raw:
 
 def check_page(limit: int, offset: int | None) -> None:
     """Raise `InvalidPageError` for a page that cannot be."""
-    if not 1 <= limit <= MAX_LIMIT:
+    if not isinstance(limit, int) or not 1 <= limit <= MAX_LIMIT:
         raise InvalidPageError(f"limit must be 1 to {MAX_LIMIT}.", code="limit_invalid")
-    if offset is not None and offset < 0:
-        raise InvalidPageError("offset must not be negative.", code="offset_invalid")
+    if offset is not None and (not isinstance(offset, int) or offset < 0):
+        raise InvalidPageError("offset must be a number from 0.", code="offset_invalid")
 
 
 def moment(value: str | datetime | None, name: str) -> str | None:

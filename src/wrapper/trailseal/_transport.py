@@ -9,13 +9,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 import time
 import zlib
 from collections.abc import AsyncIterable, Iterable
-from importlib.metadata import version
 from typing import Any, cast
 
 import httpx
@@ -30,6 +28,12 @@ MAX_BODY_BYTES = 32 << 20  # unpacked; a page of ordinary events is below 4 MiB
 CONNECT_TIMEOUT = 5.0  # seconds: a server that is there accepts at once, and another try is better
 KEEPALIVE_EXPIRY = 5.0  # seconds: below the idle limit of servers and proxies
 MAX_CONNECTIONS = 100
+MAX_CAUSES = 8  # exceptions below one of httpx: four, where anyio tries several addresses
+
+_NOT_SENT = (
+    *(httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout),
+    *(httpx.ProxyError, httpx.UnsupportedProtocol, httpx.InvalidURL),
+)
 
 _log = logging.getLogger("trailseal")
 
@@ -39,6 +43,7 @@ class _Base:
 
     def __init__(self, settings: Settings, http_transport: Any = None) -> None:
         self.api = AuthenticatedClient(settings.base_url, token=settings.api_key)
+        self._base_url = settings.base_url
         self._http_transport = http_transport
         self._lock = threading.Lock()
         self.closed = False
@@ -46,6 +51,8 @@ class _Base:
     def _options(self) -> dict[str, Any]:
         if self.closed:
             raise ClosedError("The client is closed.")
+        from importlib.metadata import version  # noqa: PLC0415  # slow to import: at the first call
+
         return {
             "headers": {
                 "User-Agent": f"trailseal-python/{version('trailseal')}",
@@ -67,6 +74,16 @@ class _Base:
         timeout = httpx.Timeout(left, connect=min(left, CONNECT_TIMEOUT))
         extra = {"params": request.params, "content": request.content, "timeout": timeout}
         return {**self.api.prepare(raw), **extra}
+
+    def _failure(self, request: Request, error: Exception) -> TransportError:
+        """Judge an exception of httpx by whether the request may have reached the server."""
+        reason = type(error).__name__
+        if isinstance(error, _NOT_SENT):
+            reason = f"{self._base_url}: {_system_reason(error) or reason}"
+            return _failed(request, "connect", reason)
+        return _failed(
+            request, "timeout" if isinstance(error, httpx.TimeoutException) else "read", reason
+        )
 
 
 class Transport(_Base):
@@ -97,7 +114,7 @@ class Transport(_Base):
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             if time.monotonic() >= deadline:
                 return _failed(attempt.request, "deadline", "the answer took too long")
-            return _failure(attempt.request, error)
+            return self._failure(attempt.request, error)
 
     def close(self) -> None:
         """Close the connections; later calls raise `ClosedError`."""
@@ -119,6 +136,8 @@ class AsyncTransport(_Base):
 
     async def send(self, attempt: Attempt, left: float) -> Outcome:
         """Send one attempt within `left` seconds."""
+        import asyncio  # noqa: PLC0415  # see `_flow.arun`
+
         try:
             async with asyncio.timeout(left):
                 client = self.http()
@@ -134,7 +153,7 @@ class AsyncTransport(_Base):
         except TimeoutError:
             return _failed(attempt.request, "deadline", "the answer took too long")
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-            return _failure(attempt.request, error)
+            return self._failure(attempt.request, error)
 
     async def close(self) -> None:
         """Close the connections; later calls raise `ClosedError`."""
@@ -183,16 +202,14 @@ class _Body:
         return Response(self._head.status, self._head.headers, bytes(self._content))
 
 
-def _failure(request: Request, error: Exception) -> TransportError:
-    """Judge an exception of httpx by whether the request may have reached the server."""
-    reason = type(error).__name__
-    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
-        return _failed(request, "connect", reason)
-    if isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL | httpx.ProxyError):
-        return _failed(request, "connect", reason)
-    return _failed(
-        request, "timeout" if isinstance(error, httpx.TimeoutException) else "read", reason
-    )
+def _system_reason(error: BaseException) -> str | None:
+    """The system's own words below an error, such as `Connection refused`."""
+    cause: BaseException | None = error
+    for _ in range(MAX_CAUSES):
+        cause = cause and (cause.__cause__ or cause.__context__)
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+    return None
 
 
 def _failed(request: Request, phase: Any, reason: str) -> TransportError:

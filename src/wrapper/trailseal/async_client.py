@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from trailseal import _checks, _exports, _operations, config
-from trailseal._batches import Bulk
+from trailseal._batches import Bulk, check_events
 from trailseal._events import EventFields, EventLike, prepare
 from trailseal._flow import Flow, arun
 from trailseal._models import (
@@ -156,14 +156,15 @@ class AsyncClient:
 
         `action` is dotted lower case: `invoice.deleted`. `actor` is an id, an `Actor` or a
         mapping; `resource` an id, `(type, id)`, `(type, id, name)`, a `Resource` or a mapping.
-        All fields are in `EventFields`. A missing `id` (UUIDv7) and `occurred_at` are filled in;
-        the id makes retries safe. With `include_proof` the server waits up to 3 s for a
-        checkpoint, else `receipt.proof` is None.
+        All fields are in `EventFields`. A missing `id` (UUIDv7) is filled in, and `occurred_at`
+        with it; the id makes the client's own retries safe. With an `id` of yours the same call
+        can be made again at any time: it answers the first receipt. With `include_proof` the
+        server waits up to 3 s for a checkpoint, else `receipt.proof` is None.
 
         Raises:
             EventValidationError: A field is unknown, missing or too long; found before any I/O.
             EventConflictError: The id was logged before with other content.
-            TransportError: No answer; the event may have been logged: send it again with its id.
+            TransportError: No answer; the event may have been logged.
         """
         event = {"action": action, **fields}
         return await self.log_event(event, log_id=log_id, include_proof=include_proof)
@@ -193,10 +194,12 @@ class AsyncClient:
         `atomic`, all are logged or none; they must fit into one request.
 
         Raises:
+            ConfigurationError: `events` is one event, or nothing that can be iterated.
             EmptyBatchError: There is no event.
             EventValidationError, BatchTooLargeError: With `atomic`; nothing was logged.
             TrailSealError: A request failed; `.result` holds what was logged before it.
         """
+        check_events(events)
         bulk = Bulk(
             self._settings, atomic=atomic, log_id=log_id, channel=channel, external_id=external_id
         )
@@ -292,8 +295,10 @@ class AsyncClient:
         scope. `start` and `end` are as in `query`.
 
         Raises:
+            InvalidPageError: `limit` is out of range; found before any I/O.
             InvalidQueryError: The query is not understood; `.errors` name the position.
         """
+        _operations.check_page(limit, None)
         given = {
             "query": query or None,
             "restrictions": dict(restrictions) if restrictions is not None else None,

@@ -126,9 +126,13 @@ class ApiError(TrailSealError):
     def __str__(self) -> str:
         parts = [super().__str__() or type(self).__name__]
         if self.errors:
-            first = self.errors[0]
-            more = f" (and {len(self.errors) - 1} more in .errors)" if len(self.errors) > 1 else ""
-            parts.append(f"{first.pointer or 'request'}: {first.detail or first.code}{more}.")
+            first, others = self.errors[0], len(self.errors) - 1
+            fault = first.detail or first.code
+            if fault not in parts[0]:  # a server's message often repeats the only fault
+                parts.append(f"{first.pointer}: {fault}" if first.pointer else fault)
+            if others:
+                parts.append(f"({others} more in .errors)")
+        parts = [_sentence(part) for part in parts]
         if self.retry_after is not None:
             parts.append(f"The server asks to wait {self.retry_after:g} s.")
         if self.advice:
@@ -268,7 +272,7 @@ class CheckpointNotFoundError(NotFoundError, codes=("checkpoint_not_found",)):
 class SchemaNotRegisteredError(NotFoundError, codes=("schema_not_registered",)):
     """The event names a schema, or a version of it, that is not registered."""
 
-    advice = "Register it first with client.schemas.register(...)."
+    advice = "Register this version of the schema first."
 
 
 class RequestError(
@@ -345,7 +349,7 @@ class OperationFailedError(ApiError, codes=("operation_failed",)):
 class DownloadError(ApiError, codes=("download_failed", "download_checksum")):
     """A download did not arrive whole; the final path was not touched."""
 
-    advice = "Call download_results() again."
+    advice = "Nothing is left behind: download_results() can be called again."
 
 
 class RateLimitError(ApiError, codes=("rate_limited",), statuses=(429,)):
@@ -518,6 +522,10 @@ def _for_status(status: int | None) -> type[ApiError]:
 def _details(raw: object) -> tuple[ErrorDetail, ...]:
     items = raw[:MAX_DETAILS] if isinstance(raw, list) else []
     return tuple(ErrorDetail.from_dict(item) for item in items if isinstance(item, dict))
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "?", "!", ")")) else f"{text}."
 
 
 def _text(value: object) -> str:

@@ -75,6 +75,13 @@ def test_2500_events_are_three_requests_with_results_in_order(side: Side, script
     assert len(result.created) == len(result.receipts) == 2500
 
 
+@pytest.mark.parametrize("wrong", [{"action": "a"}, "a", b"a", None, 7])
+def test_one_event_is_no_batch(side: Side, wrong: object) -> None:
+    """A mapping would be taken for a list of its names."""
+    with pytest.raises(errors.ConfigurationError, match="log_event"):
+        side("log_bulk", wrong)
+
+
 def test_large_events_are_cut_by_bytes(side: Side, script: Script) -> None:
     """No request is above 10 MiB, whatever the count."""
     script.steps = [accept] * 3

@@ -43,6 +43,26 @@ def problem(status: int, code: str, **more: object) -> Response:
     return Response(status, headers, json.dumps(body).encode())
 
 
+@pytest.mark.parametrize(
+    ("message", "faults", "text"),
+    [
+        ("No such event", (), "No such event. Do. [x]"),
+        ("Is it?", (), "Is it? Do. [x]"),
+        ("Bad", (("/a", "must be b"),), "Bad. /a: must be b. Do. [x]"),
+        ("/a must be b", (("/a", "must be b"),), "/a must be b. Do. [x]"),
+        ("Bad", (("", "It is long."), ("/b", "c")), "Bad. It is long. (1 more in .errors) Do. [x]"),
+    ],
+)
+def test_a_message_is_sentences_and_says_nothing_twice(
+    message: str, faults: tuple[tuple[str, str], ...], text: str
+) -> None:
+    """What happened, the first fault, what to do."""
+    details = tuple(errors.ErrorDetail("c", *fault) for fault in faults)
+    error = errors.RequestError(message, errors=details, code="x")
+    error.advice = "Do."  # type: ignore[misc]  # an instance's own, here only
+    assert str(error) == text
+
+
 @pytest.mark.row("P-70", "L-16", "A-12")
 @pytest.mark.parametrize(
     ("status", "code", "kind"),

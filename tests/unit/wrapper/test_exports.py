@@ -17,6 +17,7 @@ from trailseal.errors import AcceptedRequestError, DownloadError, from_transport
 
 from .conftest import Script, Side, answer, make_key
 
+KEY = "trailseal.local/main+d32ca939+AesWaczS+PuV3n7d41AUF9qV7oqihQZDGfM+SJKCE32i"
 CONTENT = random.Random(1).randbytes(50_000)  # noqa: S311  # bytes to compare, no secret
 SHA = hashlib.sha256(CONTENT).hexdigest()
 MANIFEST = {"export_id": "op_1", "manifest": '{"v":1}', "note": "note\n", "checkpoint": "point\n"}
@@ -267,6 +268,16 @@ def test_an_existing_file_is_replaced_only_on_demand(
     assert path.read_bytes() == CONTENT
 
 
+@pytest.mark.parametrize("name", ["", "missing/x.csv"])
+def test_a_path_that_cannot_be_written_is_refused_before_any_io(
+    side: Side, script: Script, tmp_path: Path, name: str
+) -> None:
+    """Not after the whole download."""
+    with pytest.raises(errors.ConfigurationError, match="folder"):
+        side("download_results", tmp_path / name, export_id="op_1", overwrite=True)
+    assert script.requests == []
+
+
 @pytest.mark.parametrize(
     ("state", "kind"),
     [
@@ -298,3 +309,11 @@ def test_a_target_is_a_sink() -> None:
     """By type: what a driver streams into."""
     sink: Sink = _exports.Target("x", overwrite=False, on_progress=None)
     assert sink is not None
+
+
+def test_what_cannot_be_verified_is_refused_by_its_type(side: Side, script: Script) -> None:
+    """A number is no evidence, with keys of one's own or without."""
+    for keys in ([], [KEY]):
+        with pytest.raises(errors.ConfigurationError, match="int"):
+            side.settle(side.make(trusted_keys=keys).verify(3))
+    assert script.requests == []

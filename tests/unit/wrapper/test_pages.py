@@ -160,13 +160,18 @@ def test_results_of_a_stored_search(side: Side, script: Script) -> None:
 
 
 @pytest.mark.row("P-47")
-@pytest.mark.parametrize("wrong", [{"limit": 0}, {"limit": 1001}, {"offset": -1}])
+@pytest.mark.parametrize(
+    "wrong", [{"limit": 0}, {"limit": 1001}, {"limit": "5"}, {"offset": -1}, {"offset": "1"}]
+)
 def test_impossible_pages_are_refused_before_any_io(
-    side: Side, script: Script, wrong: dict[str, int]
+    side: Side, script: Script, wrong: dict[str, Any]
 ) -> None:
     """A limit is 1 to 1,000, an offset not negative."""
     with pytest.raises(errors.InvalidPageError):
         side.client.query(**wrong)
     with pytest.raises(errors.InvalidPageError):
         side("results", "srh_1", **wrong)
+    if "limit" in wrong:
+        with pytest.raises(errors.InvalidPageError):
+            side("search", "words", **wrong)
     assert script.requests == []
