@@ -11,13 +11,17 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
+from .admission import Admission
 from .auth import Authenticator
+from .batches import Batches
 from .exports import Exports
 from .ingest import Ingest
 from .limits import SHUTDOWN_DEADLINE
 from .operations import Operations
 from .problems import FieldError
+from .schemas.registry import Registry
 from .settings import Settings
+from .signatures import Signatures
 from .signer import Signer
 from .store import Store, keys
 from .store.keys import KeyRow
@@ -35,6 +39,10 @@ class Services:
 
     store: Store
     ingest: Ingest
+    batches: Batches
+    schemas: Registry
+    signatures: Signatures
+    admission: Admission
     signer: Signer
     reader: Reader
     searches: Searches
@@ -58,9 +66,11 @@ class Services:
         """All parts over an open store; none of them runs yet."""
         signer = Signer.open(store, settings.key_file, settings.origin_prefix)
         reader = Reader(store)
+        ingest = Ingest(store, validate)
         return cls(
             store=store,
-            ingest=Ingest(store, validate),
+            ingest=ingest,
+            batches=Batches(store, ingest, validate),
             signer=signer,
             reader=reader,
             searches=Searches(reader),
@@ -77,10 +87,12 @@ class Services:
         self.ingest.start()
         self.signer.start()
         self.exports.start()
+        self.batches.worker.start()
 
     def stop(self) -> None:
         """Write what was accepted, seal it, and end, within `SHUTDOWN_DEADLINE` seconds or so."""
         end = time.monotonic() + SHUTDOWN_DEADLINE
+        self.batches.worker.stop()
         self.ingest.stop(SHUTDOWN_DEADLINE / 2)
         self.exports.stop()
         self.signer.stop(max(0.0, end - time.monotonic()))

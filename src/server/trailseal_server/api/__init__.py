@@ -3,11 +3,12 @@
 Importing this package registers every function (`contract.operation`).
 """
 
-from . import account, api_keys, events, exports, health, logs, operations, searches, tlog
+from . import account, api_keys, batches, events, exports, health, logs, operations, searches, tlog
 
 __all__ = [
     "account",
     "api_keys",
+    "batches",
     "events",
     "exports",
     "health",

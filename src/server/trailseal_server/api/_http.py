@@ -11,7 +11,9 @@ from starlette.responses import Response
 from ..contract import Call
 from ..ingest import resolve_log
 from ..limits import POLL_S
+from ..problems import FieldError, Problem
 from ..services import Services
+from ..store import micros
 
 ServerCall: TypeAlias = Call[Services]
 
@@ -30,6 +32,19 @@ def log_of(call: ServerCall, tenant_id: str | None = None) -> str:
     """The log that a call means; raises `Problem` log_required, log_not_found, tenant_mismatch."""
     with call.services.store.read() as connection:
         return resolve_log(connection, call.caller, call.params.get("log_id"), tenant_id)
+
+
+def sent_at(call: ServerCall) -> int | None:
+    """The client's clock when it sent the request, in microseconds since 1970, if it said so."""
+    text = call.params.get("Sent-At")
+    if text is None:
+        return None
+    try:
+        return micros.parse(text)
+    except ValueError:
+        advice = "must be RFC 3339 with an offset"
+        errors = [FieldError("request_invalid", "/header/Sent-At", advice)]
+        raise Problem("request_invalid", f"Sent-At {advice}", errors=errors) from None
 
 
 async def until(look: Callable[[], Any], found: Callable[[Any], bool], seconds: float) -> Any:

@@ -9,18 +9,20 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
 from .. import export_formats, prepare
+from ..batches import reason
 from ..contract import operation
 from ..exports import iter_export
-from ..ingest import ItemResult, Receipt, Target, target_of
+from ..ingest import Receipt, Target, target_of
 from ..limits import INLINE_BYTES, PROOF_WAIT
 from ..prepare import Origin
 from ..problems import FieldError, Problem
-from ..store import micros, reads
+from ..store import reads
 from ..store.pages import DEFAULT_LIMIT, Page
 from ..store.proofs import Prover
 from ..store.search import Filters
-from ._http import ServerCall, answer, log_of, until
+from ._http import ServerCall, answer, log_of, sent_at, until
 
+LOOKED_UP = {"schema", "signature"}  # members whose check may have to ask the database
 MAX_CHECK_ERRORS = 1000  # of a dry run, as the contract says
 
 
@@ -32,38 +34,19 @@ async def create_event(call: ServerCall) -> Response:
         call.caller,
         [call.body],
         log_id=call.params.get("log_id"),
-        sent_at=_sent_at(call),
+        sent_at=sent_at(call),
         pointer=None,
     )
-    small = int(call.request.headers.get("content-length", INLINE_BYTES + 1)) <= INLINE_BYTES
-    future = submit() if small else await run_in_threadpool(submit)
+    quick = int(call.request.headers.get("content-length", INLINE_BYTES + 1)) <= INLINE_BYTES
+    quick &= call.body.keys().isdisjoint(LOOKED_UP)
+    future = submit() if quick else await run_in_threadpool(submit)
     (item,) = await asyncio.wrap_future(future)
     if item.receipt is None:
-        raise _reason(item)
+        raise reason(item)
     receipt = asdict(item.receipt)
     if call.params.get("include"):
         receipt |= await until(partial(_proof, call, item.receipt), bool, PROOF_WAIT)
     return answer(receipt, 200 if item.receipt.replayed else 201)
-
-
-@operation("createEvents")
-async def create_events(call: ServerCall) -> Response:
-    """Store a batch: all or nothing, or each good event and a reason for each bad one."""
-    for name in ("channel", "external_id"):
-        if name in call.body:
-            raise Problem("operation_unsupported", f"This server has no channels yet: omit {name}")
-    submit = partial(
-        call.services.ingest.submit,
-        call.caller,
-        call.body["events"],
-        log_id=call.params.get("log_id"),
-        atomic=call.body.get("atomic", False),
-        sent_at=_sent_at(call),
-    )
-    items = await asyncio.wrap_future(await run_in_threadpool(submit))
-    states = [item.status for item in items]
-    counts = {state: states.count(state) for state in ("created", "duplicate", "failed")}
-    return answer({"results": [_item(item) for item in items], **counts})
 
 
 @operation("validateEvents")
@@ -77,10 +60,11 @@ def validate_events(call: ServerCall) -> Response:
         try:
             tenant_id = event.get("tenant_id") if isinstance(event, dict) else None
             target = target_of(call.caller, call.params.get("log_id"), tenant_id)
-            event_id = prepare.draft(event, call.services.validate, origin, at).event_id
-            if (target, event_id) in seen:
+            draft = prepare.draft(event, call.services.validate, origin, at)
+            call.services.admission.check(call.caller, target, event, draft, at)
+            if (target, draft.event_id) in seen:
                 raise prepare.problem("duplicate_event_id", f"{at}/id", "occurs twice", event)
-            seen.add((target, event_id))
+            seen.add((target, draft.event_id))
         except Problem as problem:
             errors += problem.errors or [FieldError(problem.code, at, problem.detail)]
     shown = [error.as_json() for error in errors[:MAX_CHECK_ERRORS]]
@@ -141,31 +125,3 @@ def _proof(call: ServerCall, receipt: Receipt) -> dict[str, Any]:
         log = reads.find_log(connection, receipt.log_id)
         proof = Prover(connection, log).proof(receipt.index)
     return {"proof": proof, "state": "sealed"} if proof else {}
-
-
-def _sent_at(call: ServerCall) -> int | None:
-    text = call.params.get("Sent-At")
-    if text is None:
-        return None
-    try:
-        return micros.parse(text)
-    except ValueError:
-        advice = "must be RFC 3339 with an offset"
-        errors = [FieldError("request_invalid", "/header/Sent-At", advice)]
-        raise Problem("request_invalid", f"Sent-At {advice}", errors=errors) from None
-
-
-def _item(item: ItemResult) -> dict[str, Any]:
-    """A `BatchItem`."""
-    body: dict[str, Any] = {"position": item.position, "status": item.status}
-    if item.event_id is not None:
-        body["id"] = item.event_id
-    if item.receipt is not None:
-        return {**body, "receipt": item.receipt}
-    error = _reason(item)
-    why = {"code": error.code, "message": error.detail, "retryable": error.retryable}
-    return {**body, "error": {**why, "errors": [each.as_json() for each in error.errors]}}
-
-
-def _reason(item: ItemResult) -> Problem:
-    return item.error or Problem("internal_failure", "The event was not stored; send it again")
