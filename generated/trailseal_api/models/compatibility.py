@@ -3,7 +3,8 @@ from ..types import OpenEnum
 
 
 class Compatibility(OpenEnum):
-    """`backward`: events of the version before must be valid in the new one."""
+    """`backward`: events of the version before must be valid in the new one; shown from the
+    structure, so that a change it cannot follow counts as a break. `none` if left out."""
 
     BACKWARD = "backward"
     NONE = "none"

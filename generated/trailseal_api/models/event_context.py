@@ -17,7 +17,7 @@ class EventContext(Model):
     """Where the action came from.
 
     Attributes:
-        source_ip (str | Unset): An IPv4 or IPv6 address without a port; checked by the server.
+        source_ip (str | Unset): An IPv4 or IPv6 address, without a port or a zone.
         user_agent (str | Unset): The user agent, at most 1,024 characters.
         request_id (str | Unset): The application's request, at most 256 characters.
         session_id (str | Unset): The session, at most 256 characters.

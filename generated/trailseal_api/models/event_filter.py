@@ -31,7 +31,7 @@ class EventFilter(Model):
         resource_type (str | Unset): The `type` of any of the resources.
         resource_id (str | Unset): The `id` of any of the resources.
         source (str | Unset): `source.name`, exact.
-        source_ip (str | Unset): An IPv4 or IPv6 address without a port; checked by the server.
+        source_ip (str | Unset): An IPv4 or IPv6 address, without a port or a zone.
         tag (list[str] | Unset): `key:value` pairs, at most 16; all must match.
         schema_id (str | Unset): `schema.id`, exact.
         q (str | Unset): Words that must all occur, 1–1,024 characters.

@@ -36,7 +36,10 @@ class EventInput(Model):
         after (Any | Unset): The changed thing's state afterwards; any JSON.
         message (str | Unset): A sentence for people, at most 65,536 characters.
         data (Any | Unset): Anything else; any JSON. Checked against the event's schema if `schema` is given.
-        schema (EventSchemaRef | Unset): The registered schema that `data` follows.
+        schema (EventSchemaRef | Unset): The registered schema that `data`, then required, follows. It is looked for
+            among those of
+            the key's tenant, else of the event's `tenant_id`, then among those that all tenants share;
+            there is no other fallback: `schema_not_registered`.
         tags (Tags | Unset): Short indexed facts, at most 64; names of 1–128 and values of at most 1,024 characters.
         severity (Severity | Unset): How much it matters.
         amends (Amendment | Unset): A correction; it changes nothing in the event that it corrects.
@@ -47,7 +50,9 @@ class EventInput(Model):
             one.
         signature (Signature | Unset): The client's signature over `trailseal/event/v1`, the event's id and its
             `fields_hash`, each
-            with a line feed.
+            with a line feed. It is checked against the key registered in the log under `key_id`, which
+            must be valid when the server receives the event, else against `public_key`; with neither,
+            or with another `public_key` than the registered one, it is `signature_invalid`.
     """
 
     action: str

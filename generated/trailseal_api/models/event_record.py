@@ -44,7 +44,10 @@ class EventRecord(Model):
         after (Any | Unset): The changed thing's state afterwards; any JSON.
         message (str | Unset): A sentence for people.
         data (Any | Unset): Anything else; any JSON.
-        schema (EventSchemaRef | Unset): The registered schema that `data` follows.
+        schema (EventSchemaRef | Unset): The registered schema that `data`, then required, follows. It is looked for
+            among those of
+            the key's tenant, else of the event's `tenant_id`, then among those that all tenants share;
+            there is no other fallback: `schema_not_registered`.
         tags (Tags | Unset): Short indexed facts, at most 64; names of 1–128 and values of at most 1,024 characters.
         severity (Severity | Unset): How much it matters.
         amends (Amendment | Unset): A correction; it changes nothing in the event that it corrects.
@@ -55,7 +58,9 @@ class EventRecord(Model):
         expired (bool | Unset): Whether retention has removed all but `id`, `action`, entry and hashes.
         signature (Signature | Unset): The client's signature over `trailseal/event/v1`, the event's id and its
             `fields_hash`, each
-            with a line feed.
+            with a line feed. It is checked against the key registered in the log under `key_id`, which
+            must be valid when the server receives the event, else against `public_key`; with neither,
+            or with another `public_key` than the registered one, it is `signature_invalid`.
         redactions (list[Redaction] | Unset): The fields that were taken out.
         entry (str | Unset): The leaf's data: the exact JCS text that was hashed. With `include=proof`.
         seed (str | Unset): The seed of an event that nothing was taken out of. With `include=proof`.

@@ -26,8 +26,11 @@ class EventSchema(Model):
         document (Any): The JSON Schema as JSON.
         state (SchemaState): Whether new events should name it.
         created_at (datetime.datetime): RFC 3339.
+        tenant_id (str | Unset): The tenant it belongs to; absent if all tenants share it.
         dialect (str | Unset): The document's `$schema`.
-        compatibility (Compatibility | Unset): `backward`: events of the version before must be valid in the new one.
+        compatibility (Compatibility | Unset): `backward`: events of the version before must be valid in the new one;
+            shown from the
+            structure, so that a change it cannot follow counts as a break. `none` if left out.
         deprecated_at (datetime.datetime | Unset): When it was deprecated; absent if it was not.
     """
 
@@ -37,6 +40,7 @@ class EventSchema(Model):
     document: Any
     state: SchemaState
     created_at: datetime.datetime
+    tenant_id: str | Unset = UNSET
     dialect: str | Unset = UNSET
     compatibility: Compatibility | Unset = UNSET
     deprecated_at: datetime.datetime | Unset = UNSET
@@ -54,6 +58,8 @@ class EventSchema(Model):
         state = self.state.value
 
         created_at = self.created_at.isoformat()
+
+        tenant_id = self.tenant_id
 
         dialect = self.dialect
 
@@ -77,6 +83,8 @@ class EventSchema(Model):
                 "created_at": created_at,
             }
         )
+        if tenant_id is not UNSET:
+            field_dict["tenant_id"] = tenant_id
         if dialect is not UNSET:
             field_dict["dialect"] = dialect
         if compatibility is not UNSET:
@@ -101,6 +109,8 @@ class EventSchema(Model):
 
         created_at = datetime.datetime.fromisoformat(d.pop("created_at"))
 
+        tenant_id = d.pop("tenant_id", UNSET)
+
         dialect = d.pop("dialect", UNSET)
 
         _compatibility = d.pop("compatibility", UNSET)
@@ -124,6 +134,7 @@ class EventSchema(Model):
             document=document,
             state=state,
             created_at=created_at,
+            tenant_id=tenant_id,
             dialect=dialect,
             compatibility=compatibility,
             deprecated_at=deprecated_at,

@@ -14,11 +14,13 @@ T = TypeVar("T", bound="EventSchemaRef")
 
 @_attrs_define(repr=False)
 class EventSchemaRef(Model):
-    """The registered schema that `data` follows.
+    """The registered schema that `data`, then required, follows. It is looked for among those of
+    the key's tenant, else of the event's `tenant_id`, then among those that all tenants share;
+    there is no other fallback: `schema_not_registered`.
 
-    Attributes:
-        id (str): The schema's id, 1–256 characters.
-        version (str): Its version, 1–256 characters.
+        Attributes:
+            id (str): The schema's id, 1–256 characters.
+            version (str): Its version, 1–256 characters.
     """
 
     id: str

@@ -18,11 +18,15 @@ class SchemaInput(Model):
     """An event schema, as `document` or as `text`.
 
     Attributes:
-        document (Any | Unset): The JSON Schema (draft 7 or 2020-12) as JSON.
-        text (str | Unset): The same as JSON or YAML text, at most 256 KiB.
+        document (Any | Unset): The JSON Schema (draft 7 or 2020-12, by its `$schema`; 2020-12 without one) as JSON.
+        text (str | Unset): The same as JSON or YAML text, at most 256 KiB. YAML without anchors, aliases and tags; `no`
+            and dates are text.
         schema_id (str | Unset): The id, 1–256 characters; the document's `$id` if left out.
-        version (str | Unset): The version, 1–256 characters; the document's `version` if left out.
-        compatibility (Compatibility | Unset): `backward`: events of the version before must be valid in the new one.
+        version (str | Unset): The version, 1–256 characters; the document's `version` if left out, where an integer
+            stands for its digits.
+        compatibility (Compatibility | Unset): `backward`: events of the version before must be valid in the new one;
+            shown from the
+            structure, so that a change it cannot follow counts as a break. `none` if left out.
     """
 
     document: Any | Unset = UNSET

@@ -16,7 +16,9 @@ T = TypeVar("T", bound="Signature")
 @_attrs_define(repr=False)
 class Signature(Model):
     """The client's signature over `trailseal/event/v1`, the event's id and its `fields_hash`, each
-    with a line feed.
+    with a line feed. It is checked against the key registered in the log under `key_id`, which
+    must be valid when the server receives the event, else against `public_key`; with neither,
+    or with another `public_key` than the registered one, it is `signature_invalid`.
 
         Attributes:
             algorithm (SignatureAlgorithm): RFC 8032.

@@ -23,8 +23,8 @@ class VerificationKeyInput(Model):
         algorithm (SignatureAlgorithm): RFC 8032.
         public_key (str): A raw Ed25519 public key of 32 bytes in base64.
         owner (str | Unset): Whose key it is, 1–256 characters.
-        valid_from (datetime.datetime | Unset): Signatures before are refused; now if left out.
-        valid_to (datetime.datetime | Unset): Signatures afterwards are refused; no end if left out.
+        valid_from (datetime.datetime | Unset): Signed events received before are refused; now if left out.
+        valid_to (datetime.datetime | Unset): Signed events received afterwards are refused; no end if left out.
     """
 
     key_id: str

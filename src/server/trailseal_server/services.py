@@ -66,11 +66,16 @@ class Services:
         """All parts over an open store; none of them runs yet."""
         signer = Signer.open(store, settings.key_file, settings.origin_prefix)
         reader = Reader(store)
-        ingest = Ingest(store, validate)
+        schemas, signatures = Registry(store), Signatures(store)
+        admission = Admission(schemas, signatures)
+        ingest = Ingest(store, validate, admission.check)
         return cls(
             store=store,
             ingest=ingest,
             batches=Batches(store, ingest, validate),
+            schemas=schemas,
+            signatures=signatures,
+            admission=admission,
             signer=signer,
             reader=reader,
             searches=Searches(reader),

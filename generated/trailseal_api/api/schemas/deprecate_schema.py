@@ -2,7 +2,8 @@
 """Deprecate an event schema
 
 Events that name it are still accepted and checked; lists mark it. Schemas are never
-removed: old events need them. Scope: `schemas`.
+removed: old events need them. A key with a tenant cannot deprecate what all tenants share:
+403. Scope: `schemas`.
 
 Args:
     schema_key (str): The server's key of one schema version.

@@ -3,7 +3,20 @@
 Importing this package registers every function (`contract.operation`).
 """
 
-from . import account, api_keys, batches, events, exports, health, logs, operations, searches, tlog
+from . import (
+    account,
+    api_keys,
+    batches,
+    events,
+    exports,
+    health,
+    keys,
+    logs,
+    operations,
+    schemas,
+    searches,
+    tlog,
+)
 
 __all__ = [
     "account",
@@ -12,8 +25,10 @@ __all__ = [
     "events",
     "exports",
     "health",
+    "keys",
     "logs",
     "operations",
+    "schemas",
     "searches",
     "tlog",
 ]

@@ -1,6 +1,5 @@
-"""Logs, checkpoints, proofs, tiles and the keys that verify them."""
+"""Logs, checkpoints, proofs and tiles."""
 
-from base64 import b64decode, b64encode
 from typing import Any
 
 from starlette.responses import Response
@@ -16,8 +15,6 @@ from ..store.pages import DEFAULT_LIMIT, PageRequest
 from ..store.proofs import Prover
 from ..store.tiles import NodeReader, TilePathError
 from ._http import ServerCall, answer, log_of
-
-TYPE_BYTES = 1  # a C2SP vkey has the signature's type before the key
 
 
 @operation("listLogs")
@@ -164,18 +161,6 @@ def get_consistency_proof(call: ServerCall) -> Response:
     )
 
 
-@operation("listVerificationKeys")
-def list_verification_keys(call: ServerCall) -> Response:
-    """The keys that sign this log's checkpoints: a handful, in one page."""
-    if "cursor" in call.params:
-        raise Problem("cursor_invalid", "This list has one page")
-    log_id = log_of(call)
-    with call.services.store.read() as connection:
-        since = micros.text(reads.find_log(connection, log_id).created_at)
-    items = [_key(text, since) for text in call.services.signer.verification_keys(log_id)]
-    return answer({"items": items, "next_cursor": None, "has_more": False})
-
-
 def _at(connection: Connection, log_id: str, tree_size: int | None) -> CheckpointRow:
     if tree_size is None:
         found = checkpoints.latest(connection, log_id)
@@ -206,20 +191,6 @@ def _checkpoint(call: ServerCall, row: CheckpointRow) -> dict[str, Any]:
         "root_hash": row.root_hash.hex(),
         "signed_note": row.note,
         "published_at": micros.text(row.published_at),
-    }
-
-
-def _key(text: str, since: str) -> dict[str, Any]:
-    """A `VerificationKey` from a C2SP vkey, `<name>+<hash>+<base64 of type and key>`."""
-    _, key_hash, encoded = text.split("+", 2)
-    return {
-        "key_id": key_hash,
-        "kind": "checkpoint",
-        "algorithm": "ed25519",
-        "public_key": b64encode(b64decode(encoded)[TYPE_BYTES:]).decode(),
-        "verifier_key": text,
-        "created_at": since,
-        "valid_from": since,
     }
 
 

@@ -27,7 +27,7 @@ from jsonschema_rs import (
 
 from ..problems import Problem
 from ..strict_json import token
-from ..validation import Validator, field_errors, is_ip
+from ..validation import Validator, field_errors
 from .documents import check_size, invalid
 
 MAX_UNROLLED = 1000  # subschemas that a value may meet: 1.5 s for the largest event, measured
@@ -111,7 +111,6 @@ def compile_document(document: dict[str, Any], dialect: str, at: str = AT) -> Va
             own,
             offline=True,
             validate_formats=True,
-            formats={"ip": is_ip},
             pattern_options=options,
         )
     except ValidationError as error:

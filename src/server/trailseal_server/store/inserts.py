@@ -15,4 +15,5 @@ _INSERT: dict[str, Callable[[Table], postgresql.Insert | sqlite.Insert]] = {
 def insert_missing(connection: Connection, table: Table, values: Mapping[str, Any]) -> bool:
     """Insert a row unless one of its keys is taken; whether it was inserted."""
     insert = _INSERT[connection.dialect.name](table).values(dict(values))
-    return connection.execute(insert.on_conflict_do_nothing()).rowcount == 1
+    count_it = insert.on_conflict_do_nothing().execution_options(preserve_rowcount=True)
+    return connection.execute(count_it).rowcount == 1
