@@ -7,6 +7,7 @@ from . import (
     account,
     api_keys,
     batches,
+    channels,
     events,
     exports,
     health,
@@ -15,6 +16,7 @@ from . import (
     operations,
     schemas,
     searches,
+    tenants,
     tlog,
 )
 
@@ -22,6 +24,7 @@ __all__ = [
     "account",
     "api_keys",
     "batches",
+    "channels",
     "events",
     "exports",
     "health",
@@ -30,5 +33,6 @@ __all__ = [
     "operations",
     "schemas",
     "searches",
+    "tenants",
     "tlog",
 ]

@@ -1,14 +1,15 @@
-"""The caller, and what this server can do."""
+"""The caller, its usage, and what this server can do."""
 
 from starlette.responses import Response
 
-from .. import export_formats
+from .. import export_formats, vendors
 from ..contract import operation
 from ..problems import Problem
-from ..store import listings, micros
+from ..store import listings, micros, tenants, usage
 from ._http import ServerCall, answer
 
 SIGNATURE_ALGORITHMS = ("ed25519",)
+PLAN = "self-hosted"  # this server sells nothing
 
 
 @operation("getCaller")
@@ -28,6 +29,25 @@ def get_caller(call: ServerCall) -> Response:
     return answer(body | {name: value for name, value in bound.items() if value is not None})
 
 
+@operation("getUsage")
+def get_usage(call: ServerCall) -> Response:
+    """What the key's tenant, or the whole server, stored this month."""
+    tenant_id, month = call.caller.tenant_id, usage.period(micros.now())
+    with call.services.store.read() as connection:
+        used = usage.used(connection, tenant_id, month)
+        tenant = None if tenant_id is None else tenants.of_id(connection, tenant_id)
+    return answer(
+        {
+            "plan": PLAN,
+            "period": month,
+            "events_this_month": used.events,
+            "events_limit": None if tenant is None else tenant.events_limit,
+            "bytes": used.bytes,
+            "retention_days": None if tenant is None else tenant.retention_days,
+        }
+    )
+
+
 @operation("getCapabilities")
 async def get_capabilities(call: ServerCall) -> Response:
     """Limits, formats, and the operations that answer 501."""
@@ -37,7 +57,7 @@ async def get_capabilities(call: ServerCall) -> Response:
             "version": services.version,
             "limits": services.limits,
             "export_formats": list(export_formats.MEDIA_TYPES),
-            "ingest_sources": [],
+            "ingest_sources": list(vendors.MODULES),
             "signature_algorithms": SIGNATURE_ALGORITHMS,
             "unsupported_operations": services.unsupported,
         }

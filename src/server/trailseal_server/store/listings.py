@@ -1,4 +1,4 @@
-"""Lists of logs and of API keys, in pages by time of creation; one key, one event.
+"""Lists of logs, API keys, channels and tenants, in pages by time of creation; one key, one event.
 
 The key of a page is (created_at, how many rows of that instant came before): both are made rarely,
 but nothing keeps two from one microsecond.
@@ -11,10 +11,13 @@ from sqlalchemy import ColumnElement, Connection, Row, Table, select
 
 from ..cursors import Cursor, query_hash
 from ..problems import Problem
+from . import channels, schema, tenants
+from .channels import Channel
 from .keys import KeyRow
 from .logs import LogRow
 from .pages import DEFAULT_LIMIT, PageRequest, Reader
 from .schema import api_keys, events, logs
+from .tenants import Tenant
 
 Show = Callable[[Row[Any]], dict[str, Any]]
 
@@ -35,6 +38,31 @@ def key_page(
     where = [] if tenant_id is None else [api_keys.c.tenant_id == tenant_id]
     query = query_hash({"keys": tenant_id, "order": params.get("order", "desc")})
     return page_of(reader, api_keys, where, query, params, lambda row: show(_key(row)))
+
+
+def channel_page(
+    reader: Reader,
+    params: Mapping[str, Any],
+    tenant_id: str | None,
+    show: Callable[[Channel], Any],
+) -> dict[str, Any]:
+    """A page of channels; `tenant_id` None is all of them."""
+    where = [] if tenant_id is None else [schema.channels.c.tenant_id == tenant_id]
+    query = query_hash({"channels": tenant_id, "order": params.get("order", "desc")})
+    table = schema.channels
+    return page_of(reader, table, where, query, params, lambda row: show(channels.of_row(row)))
+
+
+def tenant_page(
+    reader: Reader, params: Mapping[str, Any], only: set[str], show: Callable[[Tenant], Any]
+) -> dict[str, Any]:
+    """A page of tenants that have each of the ids `only`; of all for none."""
+    where = [schema.tenants.c.tenant_id == each for each in only]
+    query = query_hash({"tenants": sorted(only), "order": params.get("order", "desc")})
+    page = page_of(reader, schema.tenants, where, query, params, lambda row: row._asdict())
+    with reader.store.read() as connection:
+        found = tenants.with_logs(connection, page["items"])
+    return {**page, "items": [show(each) for each in found]}
 
 
 def find_key(connection: Connection, key_id: str) -> KeyRow | None:
