@@ -5,12 +5,12 @@ then among the shared ones; a key, in the log that the event goes to.
 """
 
 from .auth import Caller
-from .ingest import Target
 from .prepare import Event, refusal
 from .problems import FieldError
 from .schemas.registry import Registry
 from .signatures import Signatures
 from .store.append import Draft
+from .targets import Target
 
 
 class Admission:

@@ -16,10 +16,12 @@ import orjson
 
 from . import prepare
 from .channels import Route
-from .ingest import Event, Ingest, ItemResult, Validate, open_log, target_of
+from .ingest import Ingest, ItemResult
 from .operations import show
+from .prepare import Event, Validate
 from .problems import Problem
 from .store import Connection, Store, jobs
+from .targets import open_log, target_of
 from .worker import LaterError, Lease, Worker
 
 WRITE_DEADLINE_S = 60.0  # for one batch to be on disk; it takes milliseconds

@@ -1,21 +1,22 @@
 """Request bodies: media type, strict JSON, and the contract's schema.
 
 Rules:
-- A body that breaks the schema is `request_invalid` (400); one that is an event, the code of its
-  mistakes when they agree and `event_invalid` when they do not (422).
-- Items that the contract validates separately are not checked here: whoever takes them does it one
-  by one with `item_validator`, so that a bad one is one failed item. (What is no object at all
-  has no place in any log, and refuses the whole.)
+- A body that breaks the schema is `request_invalid` (400).
+- An event is not held against the schema here, nor are items that the contract validates
+  separately: whoever takes them does it one by one with `item_validator`, so that a bad one is one
+  failed item, and so that it is done once. (An item that is no object refuses the whole.)
+- The depth and the numbers of a single event are refused here (400), those of items with the item.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from jsonschema_rs import Draft202012Validator
 
 from .limits import MAX_BODY_BYTES
 from .problems import FieldError, Problem
-from .strict_json import check, parse
+from .strict_json import parse
 from .validation import Schema, compile_schema, field_errors
 
 JSON_TYPE = "application/json"
@@ -50,6 +51,13 @@ class Items:
             error = FieldError(self._too_many, pointer, detail)
             raise Problem(self._too_many, f"{pointer} {detail}", errors=[error])
 
+    def envelope(self, body: Any) -> Any:
+        """The body with empty objects for its items."""
+        items = body.get(self.name) if isinstance(body, dict) else None
+        if not isinstance(items, list):
+            return body
+        return {**body, self.name: [{} if type(item) is dict else item for item in items]}
+
 
 class Body:
     """What an operation takes as its body."""
@@ -82,7 +90,7 @@ class Body:
         for name, member in whole.get("properties", {}).items():
             if member.get(SEPARATELY):
                 self.items = Items(name, member)
-                envelope = {**member, "items": {"type": "object"}}
+                envelope = {"type": "array", "items": {"type": "object"}}
                 schema = {**whole, "properties": {**whole["properties"], name: envelope}}
         self._validator = compile_schema(schema, components)
 
@@ -102,42 +110,23 @@ class Body:
         if not text and not self.required:
             return None
         body = parse(text, check=self.items is None)
-        assert self._validator is not None  # noqa: S101 - only JSON bodies are parsed
+        if self.is_event:
+            if type(body) is not dict:
+                error = FieldError("field_type", "", "must be an object")
+                raise Problem("field_type", "The event must be an object", errors=[error])
+            return body
+        whole = body
         if self.items:
             self.items.check_count(body)
-        if not self._validator.is_valid(body):
-            raise self._problem(body)
+            whole = self.items.envelope(body)
+        assert self._validator is not None  # noqa: S101 - only JSON bodies are parsed
+        if errors := field_errors(self._validator, whole):
+            detail = f"{errors[0].pointer or 'The body'} {errors[0].detail}"
+            raise Problem("request_invalid", detail, errors=errors)
         return body
-
-    def _problem(self, body: Any) -> Problem:
-        assert self._validator is not None  # noqa: S101 - see parse
-        if self.is_event:
-            return event_problem(self._validator, body, "")
-        errors = field_errors(self._validator, body)
-        return Problem("request_invalid", _sentence(errors[0]), errors=errors)
-
-
-def event_problem(validator: Draft202012Validator, event: Any, at: str) -> Problem:
-    """What is wrong with an event that lies at the pointer `at`."""
-    errors = field_errors(validator, event, at)
-    codes = {each.code for each in errors}
-    code = codes.pop() if len(codes) == 1 else "event_invalid"
-    return Problem(code, _sentence(errors[0]), errors=errors)
 
 
 def item_validator(name: str, components: Schema) -> Callable[[Any], list[FieldError]]:
     """A function that finds what is wrong with one item, a component of the contract."""
     validator = compile_schema({"$ref": SCHEMAS + name}, components)
-
-    def validate(item: Any) -> list[FieldError]:
-        try:
-            check(item)
-        except Problem as problem:
-            return [FieldError("event_invalid", e.pointer, e.detail) for e in problem.errors]
-        return field_errors(validator, item)
-
-    return validate
-
-
-def _sentence(error: FieldError) -> str:
-    return f"{error.pointer or 'The body'} {error.detail}"
+    return partial(field_errors, validator)

@@ -18,7 +18,7 @@ from secrets import compare_digest
 from typing import Any
 
 from .auth import Caller
-from .ingest import Event
+from .prepare import Event
 from .problems import FieldError, Problem
 from .store import Connection, channels
 from .store.channels import Channel

@@ -6,8 +6,7 @@ Rules:
   request gets a transaction of its own, so that one cannot spoil another's.
 - A future is done only after the commit: acknowledged means on disk.
 - Results stay in input order. One bad event is one failed item, unless the request is atomic.
-- Which log: the request's `log_id`, else the event's `tenant_id`, else the key's tenant, else the
-  key's default log. A key bound to a tenant reaches that tenant's logs only.
+- What is no object is a failed item like any other bad event.
 """
 
 import queue
@@ -17,39 +16,25 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from operator import itemgetter
-from typing import Any, Literal
+from typing import Literal, NamedTuple
 
 from . import prepare
 from .auth import Caller
+from .prepare import Event, Validate
 from .problems import FieldError, Problem
 from .quota import Quotas
 from .store import Connection, OperationalError, Store, logs, micros
 from .store.append import Conflict, Draft, Group, Outcome, Placed, append
-from .store.logs import LogRow
+from .targets import Target, open_log, target_of
 
 MAX_QUEUED = 1024  # requests that wait for the writer; more are refused with `unavailable`
 MAX_TRANSACTION_EVENTS = 10_000  # bounds how long one transaction holds the database's lock
 RETRY_AFTER_S = 1.0
 
-Event = dict[str, Any]
-Validate = Callable[[Event], Sequence[FieldError]]
-Admit = Callable[[Caller, "Target", Event, Draft, str], None]  # see admission.py
+Admit = Callable[[Caller, Target, Event, Draft, str], None]  # see admission.py
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """The log that events go to: by its id, or as a tenant's default log, made if it is missing."""
-
-    log_id: str = ""
-    tenant_id: str = ""
-
-    @property
-    def name(self) -> str:
-        """The id of the log, as far as it is known: logs are made in this order (store/logs.py)."""
-        return self.log_id or self.tenant_id
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Receipt:
     """The contract's `Receipt`, without a proof."""
 
@@ -62,8 +47,7 @@ class Receipt:
     replayed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ItemResult:
+class ItemResult(NamedTuple):
     """What became of one event: a receipt (created, duplicate) or an error (failed)."""
 
     position: int
@@ -160,7 +144,8 @@ class Ingest:
                 request.fail(position, None, event)
                 continue
             try:
-                target = target_of(caller, log_id, event.get("tenant_id"))
+                tenant_id = event.get("tenant_id") if isinstance(event, dict) else None
+                target = target_of(caller, log_id, tenant_id)
                 draft = prepare.draft(event, self._validate, origin, at)
                 self._admit(caller, target, event, draft, at)
                 if (target, draft.event_id) in seen:
@@ -249,53 +234,6 @@ class Ingest:
         return [_answer(request, result) for request, result in zip(requests, results, strict=True)]
 
 
-def target_of(caller: Caller, log_id: str | None, tenant_id: object) -> Target:
-    """The log that a request or an event means; raises Problem log_required, tenant_mismatch."""
-    tenant = tenant_id if isinstance(tenant_id, str) else None
-    if caller.tenant_id is not None and tenant not in {None, caller.tenant_id}:
-        raise Problem("tenant_mismatch", "The API key is bound to another tenant")
-    if log_id is not None:
-        return Target(log_id=log_id)
-    owner = tenant or caller.tenant_id
-    if owner is not None:
-        return Target(tenant_id=owner)
-    if caller.default_log is not None:
-        return Target(log_id=caller.default_log)
-    raise Problem("log_required", "Name a log with log_id, or a tenant with tenant_id")
-
-
-def resolve_log(
-    connection: Connection, caller: Caller, log_id: str | None, tenant_id: str | None
-) -> str:
-    """The id of the log that a read means; raises Problem, `log_not_found` included."""
-    target = target_of(caller, log_id, tenant_id)
-    return find_log(connection, caller, target).log_id
-
-
-def find_log(connection: Connection, caller: Caller, target: Target) -> LogRow:
-    """The log that is meant; raises Problem log_not_found, for another tenant's too."""
-    if target.log_id:
-        log = logs.find(connection, target.log_id)
-    else:
-        log = logs.find_default(connection, target.tenant_id)
-    if log is None or caller.tenant_id not in {None, log.tenant_id}:
-        raise Problem("log_not_found", "There is no such log")
-    return log
-
-
-def open_log(connection: Connection, caller: Caller, target: Target) -> str:
-    """The log that is meant; a tenant's or a key's default log is made at its first event."""
-    try:
-        return find_log(connection, caller, target).log_id
-    except Problem:
-        if target.tenant_id:
-            return logs.ensure_default(connection, target.tenant_id).log_id
-        if target.log_id != caller.default_log:
-            raise
-        logs.ensure(connection, target.log_id, tenant_id=caller.tenant_id)
-        return find_log(connection, caller, target).log_id
-
-
 def _result(log_id: str, position: int, draft: Draft, outcome: Outcome) -> ItemResult:
     if not isinstance(outcome, Placed):
         conflict = isinstance(outcome, Conflict)
@@ -362,5 +300,5 @@ def _as_problem(error: Exception) -> Problem:
 
 
 def _id_of(event: Event) -> str | None:
-    found = event.get("id")
+    found = event.get("id") if isinstance(event, dict) else None
     return found if isinstance(found, str) else None

@@ -1,14 +1,14 @@
 """One event, checked and committed to, ready to be appended: pure but for randomness and the clock.
 
-Rules, in this order: the contract's schema; names, numbers and depth (commitments.py); the checksum
-of what was sent; a missing `id` is filled in with a UUIDv7; the seed; the signature.
+Rules, in this order: a missing `id` is filled in with a UUIDv7; numbers and depth, in the one walk
+that commits (commitments.py); the contract's schema; the checksum of what was sent; the seed; the
+signature.
 A signature is checked here if its key is enclosed, and against registered keys in admission.py.
 """
 
 import base64
 import os
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -29,6 +29,7 @@ MAX_SIGNATURE = 4096  # bytes of JSON; an entry, which holds it, must stay below
 APART = frozenset({"seed", "signature", "checksum"})  # sent with an event, not a part of it
 
 Event = dict[str, Any]
+Validate = Callable[[Event], Sequence[FieldError]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +42,16 @@ class Origin:
     imported: bool = False
 
 
-def draft(
-    sent: Event, validate: Callable[[Event], Sequence[FieldError]], origin: Origin, at: str
-) -> Draft:
+def draft(sent: Event, validate: Validate, origin: Origin, at: str) -> Draft:
     """The event as it will be stored; raises Problem with pointers that begin with `at`."""
-    if errors := validate(sent):
-        raise refusal(errors, sent, at)
+    if not isinstance(sent, dict):
+        raise problem("field_type", at, "must be an object", {})
     try:
-        return _draft(sent, origin)
+        return _draft(sent, validate, origin)
     except EventError as error:
         raise problem(error.code, at + error.pointer, error.detail, sent) from None
+    except _Invalid as invalid:
+        raise refusal(invalid.errors, sent, at) from None
 
 
 def problem(code: str, pointer: str, detail: str, sent: Event) -> Problem:
@@ -75,16 +76,24 @@ def refusal(errors: Sequence[FieldError], sent: Event, at: str) -> Problem:
     return Problem(code, f"{placed[0].pointer} {placed[0].detail}", errors=placed)
 
 
-def _draft(sent: Event, origin: Origin) -> Draft:
+class _Invalid(Exception):  # noqa: N818  # never leaves this module
+    def __init__(self, errors: Sequence[FieldError]) -> None:
+        self.errors = errors
+
+
+def _draft(sent: Event, validate: Validate, origin: Origin) -> Draft:
     event = {name: value for name, value in sent.items() if name not in APART}
-    prepared = commitments.prepare(event)
-    if "checksum" in sent:
-        _check_sum(sent["checksum"], prepared.body)
+    if len(event) < len(sent):
+        commitments.prepare({name: sent[name] for name in APART & sent.keys()})  # the same bounds
     if "id" not in event:
         event["id"] = _uuid7()
-        prepared = commitments.prepare(event)
+    prepared = commitments.prepare(event)
+    if errors := validate(sent):
+        raise _Invalid(errors)
     if len(prepared.body) > MAX_EVENT:
         raise EventError("event_too_large", "", f"must be at most {MAX_EVENT} bytes")
+    if "checksum" in sent:
+        _check_sum(sent, prepared.body)
     seed = sent.get("seed") or commitments.new_seed()
     committed = commitments.fields_hash(prepared, commitments.decode_seed(seed))
     if "signature" in sent:
@@ -114,8 +123,11 @@ def _occurred_at(event: Event) -> int | None:
         raise EventError("event_invalid", "/occurred_at", advice) from None
 
 
-def _check_sum(checksum: str, body: bytes) -> None:
-    if checksum != base64.b64encode(sha256(body).digest()).decode():
+def _check_sum(sent: Event, body: bytes) -> None:
+    """It is over what was sent: without the id that was filled in."""
+    if "id" not in sent:
+        body = commitments.jcs({name: sent[name] for name in sent.keys() - APART})
+    if sent["checksum"] != base64.b64encode(sha256(body).digest()).decode():
         raise EventError("checksum_mismatch", "/checksum", "does not match the event received")
 
 
@@ -142,4 +154,5 @@ def _uuid7() -> str:
     """RFC 9562, section 5.7: 48 bits of milliseconds, then randomness."""
     number = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
     number = number & ~(0xF << 76) | 0x7 << 76
-    return str(uuid.UUID(int=number & ~(0x3 << 62) | 0x2 << 62))
+    text = f"{number & ~(0x3 << 62) | 0x2 << 62:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

@@ -20,10 +20,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from .auth import Caller
 from .commitments import signing_input
-from .ingest import Target, find_log
 from .problems import FieldError, Problem
 from .store import Store, micros, signing_keys
 from .store.signing_keys import SigningKey
+from .targets import Target, find_log
 
 REMEMBER_S = 5.0  # as long as API keys: a revocation by another process takes so long
 MAX_REMEMBERED = 10_000  # beyond it the oldest is forgotten

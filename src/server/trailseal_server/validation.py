@@ -9,7 +9,6 @@ Rules:
 """
 
 from collections.abc import Iterator, Mapping
-from ipaddress import ip_address
 from itertools import islice
 from typing import Any
 
@@ -39,22 +38,12 @@ _BOUNDS = {
 }
 
 
-def is_ip(text: str) -> bool:
-    """Whether a text is an IPv4 or IPv6 address, without a port, a zone or a network."""
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return "%" not in text
-
-
 def compile_schema(schema: Schema, components: Schema) -> Draft202012Validator:
     """A validator of `schema`, whose references point into `components` of the contract."""
     return Draft202012Validator(
         {**schema, "components": components},
         offline=True,
         validate_formats=True,
-        formats={"ip": is_ip},
         pattern_options=RegexOptions(),
     )
 

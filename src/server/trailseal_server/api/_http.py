@@ -9,11 +9,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from ..contract import Call
-from ..ingest import resolve_log
 from ..limits import POLL_S
 from ..problems import FieldError, Problem
 from ..services import Services
 from ..store import micros
+from ..targets import resolve_log
 
 ServerCall: TypeAlias = Call[Services]
 

@@ -12,7 +12,7 @@ from .. import export_formats, prepare
 from ..batches import reason
 from ..contract import operation
 from ..exports import iter_export
-from ..ingest import Receipt, Target, target_of
+from ..ingest import Receipt
 from ..limits import INLINE_BYTES, PROOF_WAIT
 from ..prepare import Origin
 from ..problems import FieldError, Problem
@@ -20,6 +20,7 @@ from ..store import reads
 from ..store.pages import DEFAULT_LIMIT, Page
 from ..store.proofs import Prover
 from ..store.search import Filters
+from ..targets import Target, target_of
 from ._http import ServerCall, answer, log_of, sent_at, until
 
 LOOKED_UP = {"schema", "signature"}  # members whose check may have to ask the database

@@ -56,7 +56,7 @@ def validate_schema(call: ServerCall) -> Response:
 def _find(call: ServerCall) -> SchemaRow:
     with call.services.store.read() as connection:
         row = schemas.by_key(connection, call.params["schema_key"])
-    if row is None or call.caller.tenant_id not in {None, row.tenant_id} and row.tenant_id:
+    if row is None or (call.caller.tenant_id not in {None, row.tenant_id} and row.tenant_id):
         raise Problem("schema_not_registered", "There is no such schema")
     return row
 

@@ -12,11 +12,11 @@ from starlette.routing import Route
 
 from ..auth import ANONYMOUS, Caller
 from ..contract import ADMIN_SCOPE
-from ..ingest import resolve_log
 from ..problems import Problem
 from ..services import Services
 from ..store import checkpoints, logs, tiles
 from ..store.tiles import TilePathError
+from ..targets import resolve_log
 
 SCOPE = "logs:read"
 FOR_EVER = {"Cache-Control": "public, max-age=31536000, immutable"}

@@ -149,7 +149,7 @@ def _write(
     usage.count(connection, log.log_id, received_at, [len(draft.body) for draft, _, _ in fresh])
 
 
-# The engine's part; that of PostgreSQL is append_postgresql.py. SQLite takes plain statements on the
+# The engine's part (PostgreSQL: append_postgresql.py). SQLite takes plain statements on the
 # driver, of many rows each: `executemany` lets go of the interpreter's lock at every row, and gets
 # it back only when no other thread computes.
 
