@@ -100,12 +100,13 @@ class _Comparison:
             here = f"{at}/properties/{token(name)}"
             if name in theirs:
                 yield from self.compare(theirs[name], schema, here)
-            elif patterns or (others is True and schema not in ({}, True)):
-                if not self._same(schema, True):
-                    yield here, "is new, and the version before took any value under this name"
+            elif _anything(schema):
+                continue
+            elif patterns or _anything(others):
+                yield here, "is new, and the version before took any value under this name"
             else:
                 yield from self.compare(others, schema, here)
-        if rest in ({}, True):
+        if _anything(rest):
             return
         if not self._same(patterns, new.get("patternProperties")):
             yield f"{at}/patternProperties", "must stay as it is beside additionalProperties"
@@ -127,6 +128,10 @@ class _Comparison:
             group = next((each for each in TOGETHER if name in each), (name,))
             if not all(self._same(old.get(each), new.get(each)) for each in group):
                 yield f"{at}/{token(name)}", "is new or was changed"
+
+
+def _anything(schema: Any) -> bool:
+    return schema is True or (isinstance(schema, dict) and schema.keys() <= ANNOTATIONS)
 
 
 def _tuple(schema: dict[str, Any]) -> bool:

@@ -132,6 +132,8 @@ def _scalar(event: Any) -> Any:
     if event.tag not in {None, "!"}:
         raise _at(event, "holds a YAML tag")
     text: str = event.value
+    if not text.isprintable() and any("\ud800" <= char <= "\udfff" for char in text):
+        raise _at(event, "holds a lone surrogate")
     if not event.implicit[0]:
         return text  # quoted
     if text in _WORDS:
