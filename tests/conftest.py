@@ -6,10 +6,19 @@
 - `client`: an `httpx.Client` with the first key; every answer is held against the contract by
   `Checked`, with another validator than the server's.
 - `make_key(**input)`: a key with fewer rights.
+- `make_database()`: the URL of a new database; a test that uses it runs on every engine.
+- `postgresql()`: the URL of a new database of a PostgreSQL that this run started.
 """
 
 import itertools
+import os
+import pwd
 import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cached_property
@@ -17,17 +26,24 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
 from openapi_schema_validator import oas31_format_checker
 from trailseal_server.app import Running, running
 from trailseal_server.settings import Settings
+from trailseal_server.store import Store
 
 SPEC = Path(__file__).parents[1] / "spec" / "openapi.yaml"
 BYTES = "#/components/schemas/Bytes"  # what is streamed is no single JSON value
 TIMEOUT = 40.0  # seconds: longer than the longest wait of the server
 _numbers = itertools.count(1)
+
+POSTGRESQL_BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))  # as Debian has them
+POSTGRESQL_DEADLINE = 30.0  # seconds to start or to stop
+# No fsync: tests kill our processes, never the machine. A socket in a folder needs no free port.
+POSTGRESQL_OPTIONS = {"fsync": "off", "listen_addresses": "", "max_connections": "200"}
 
 
 class Contract:
@@ -128,6 +144,70 @@ class Checked(httpx.BaseTransport):
 def contract() -> Contract:
     """The contract as the tests read it."""
     return Contract()
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Callable[[], str]]:
+    """A PostgreSQL in a temporary folder, one for each run and worker."""
+    found = shutil.which("initdb") or (POSTGRESQL_BINARIES and POSTGRESQL_BINARIES[-1] / "initdb")
+    if not found:
+        pytest.skip("PostgreSQL's initdb is not installed")
+    binaries = Path(found).resolve().parent
+    folder = Path(tempfile.mkdtemp(prefix="trailseal-"))  # pytest's own is closed to other users
+    # PostgreSQL refuses to run as root.
+    user = next(
+        user for user in ("postgres", "nobody") if user in {u.pw_name for u in pwd.getpwall()}
+    )
+    owner: dict[str, Any] = {"user": user, "extra_groups": []} if os.geteuid() == 0 else {}
+    if owner:
+        shutil.chown(folder, user)
+    options = [f"-c{name}={value}" for name, value in POSTGRESQL_OPTIONS.items()]
+    made = ["initdb", "-D", "data", "-U", "trailseal", "-A", "trust", "-E", "UTF8", "--no-sync"]
+    subprocess.run(
+        [binaries / made[0], *made[1:]], cwd=folder, check=True, capture_output=True, **owner
+    )
+    run = [binaries / "postgres", "-D", folder / "data", "-k", folder, *options]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(run, cwd=folder, stderr=log, **owner)
+    address = f"host={folder} user=trailseal"
+    try:
+        with _connected(f"{address} dbname=postgres", process) as connection:
+            connection.execute("CREATE DATABASE migrated")
+            url = f"postgresql+psycopg://trailseal@/%s?host={folder}"
+            Store.open(url % "migrated").close()  # the schema is made once, and copied after that
+
+            def make() -> str:
+                name = f"test_{next(_numbers)}"
+                connection.execute(f"CREATE DATABASE {name} TEMPLATE migrated")
+                return url % name
+
+            yield make
+    finally:
+        process.send_signal(signal.SIGINT)  # do not wait for clients
+        process.wait(POSTGRESQL_DEADLINE)
+        shutil.rmtree(folder)
+
+
+def _connected(address: str, process: subprocess.Popen[bytes]) -> psycopg.Connection[Any]:
+    deadline = time.monotonic() + POSTGRESQL_DEADLINE
+    while True:
+        try:
+            return psycopg.connect(address, autocommit=True)
+        except psycopg.OperationalError:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)  # it says when it is ready in its log only
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def make_database(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[], str]:
+    """Makes databases of each engine in turn."""
+    if request.param == "postgresql":
+        make: Callable[[], str] = request.getfixturevalue("postgresql")
+        return make
+    return lambda: f"sqlite:///{tmp_path_factory.mktemp('database')}/trailseal.db"
 
 
 @pytest.fixture(scope="session")

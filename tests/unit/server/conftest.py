@@ -2,25 +2,22 @@
 
 from base64 import b64decode
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import insert, text, update
-from trailseal_server import commitments
-from trailseal_server import log as tree
+from sqlalchemy import update
+from trailseal_server import commitments, prepare
 from trailseal_server.auth import Caller
 from trailseal_server.signer import Signer
-from trailseal_server.store import Store, logs, micros, terms, tiles
+from trailseal_server.store import Store, logs, micros
+from trailseal_server.store import append as writing
 from trailseal_server.store.pages import Reader
 from trailseal_server.store.schema import events as events_table
-from trailseal_server.store.schema import logs as logs_table
-from trailseal_server.store.schema import names as names_table
 
 PREFIX = "example.org/test"
 START = micros.parse("2026-01-01T00:00:00+00:00")
+ORIGIN = prepare.Origin("key_test")
 
 
 class Trail:
@@ -47,62 +44,25 @@ class Trail:
         with self.store.write() as connection:
             log = logs.find(connection, log_id, lock=True)
             assert log is not None
-            rows = [
-                self._row(log, log.size + n, event, received_at) for n, event in enumerate(events)
+            drafts = [
+                prepare.draft({"id": f"ev-{n}", **event}, lambda _: (), ORIGIN, "")
+                for n, event in enumerate(events, log.size)
             ]
-            leaves = [row["leaf_hash"] for row in rows]
-            tiles.write_complete(connection, log_id, log.size, leaves)
-            connection.execute(insert(events_table), rows)
-            self._index(connection, log, [terms_of(row) for row in rows], log.size)
-            edge = b"".join(tree.extend(tree.split(log.edge), log.size, leaves))
-            grown = {"size": log.size + len(rows), "edge": edge}
-            connection.execute(
-                update(logs_table).where(logs_table.c.log_id == log_id).values(grown)
-            )
-
-    def _row(
-        self, log: logs.LogRow, index: int, event: dict[str, Any], at: int | None
-    ) -> dict[str, Any]:
-        event = {"id": f"ev-{index}", **event}
-        at = START + index * 1_000_000 if at is None else at
-        prepared, seed = commitments.prepare(event), commitments.new_seed()
-        entry = commitments.entry(
-            log_id=log.log_id,
-            event_id=event["id"],
-            received_at=micros.text(at),
-            ingested_by="key_test",
-            committed=commitments.fields_hash(prepared, commitments.decode_seed(seed)),
-        )
-        occurred = event.get("occurred_at")
-        return {
-            "log_id": log.log_id,
-            "idx": index,
-            "event_id": event["id"],
-            "received_at": at,
-            "occurred_at": None if occurred is None else micros.parse(occurred),
-            "sent_at": None,
-            "body": prepared.body,
-            "seed": seed,
-            "entry": entry,
-            "leaf_hash": commitments.leaf_hash(entry),
-            "ingested_by": "key_test",
-            "imported": False,
-        }
-
-    def _index(self, connection: Any, log: logs.LogRow, found: list[terms.Terms], at: int) -> None:
-        statement = text("INSERT INTO terms (rowid, exact, text) VALUES (:row, :exact, :text)")
-        rows = [
-            {"row": terms.row_id(log.log_no, at + n), "exact": each.exact, "text": each.text}
-            for n, each in enumerate(found)
-        ]
-        connection.execute(statement, rows)
-        distinct = {name for each in found for name in each.names}
-        if distinct:
-            values = [
-                {"log_id": log.log_id, "field": f, "value": v, "folded": v.casefold(), "token": t}
-                for f, v, t in distinct
+            if received_at is not None:
+                writing.append(connection, log, [writing.Group(drafts)], received_at)
+                return
+            # One transaction has one instant: write as `append` does, with an instant for each.
+            at = [START + n * 1_000_000 for n in range(log.size, log.size + len(drafts))]
+            entries = [
+                writing._entry(log_id, draft, micros.text(instant))
+                for draft, instant in zip(drafts, at, strict=True)
             ]
-            connection.execute(insert(names_table).prefix_with("OR IGNORE"), values)
+            leaves = map(commitments.leaf_hash, entries)
+            fresh = list(zip(drafts, entries, leaves, strict=True))
+            writing._write(connection, log, fresh, max([log.last_received_at, *at]))
+            mine = (events_table.c.log_id == log_id) & (events_table.c.idx >= log.size)
+            moved = {"received_at": START + events_table.c.idx * 1_000_000}
+            connection.execute(update(events_table).where(mine).values(moved))
 
     def verify_note(self, note: str) -> str:
         """The note's text; raises InvalidSignature."""
@@ -112,14 +72,10 @@ class Trail:
         return f"{body}\n"
 
 
-def terms_of(row: dict[str, Any]) -> terms.Terms:
-    return terms.derive(orjson.loads(row["body"]), "key_test", None)
-
-
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    """A new SQLite database."""
-    store = Store.open(f"sqlite:///{tmp_path}/trailseal.db")
+def store(make_database: Callable[[], str]) -> Iterator[Store]:
+    """A new database."""
+    store = Store.open(make_database())
     yield store
     store.close()
 
@@ -131,9 +87,9 @@ def trail(store: Store) -> Trail:
 
 
 @pytest.fixture(scope="module")
-def shared_trail(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Trail]]:
+def shared_trail(make_database: Callable[[], str]) -> Iterator[Callable[[], Trail]]:
     """One database for all tests of a module that only read it."""
-    store = Store.open(f"sqlite:///{tmp_path_factory.mktemp('trail')}/trailseal.db")
+    store = Store.open(make_database())
     trail = Trail(store)
     yield lambda: trail
     store.close()

@@ -9,6 +9,7 @@ import textwrap
 import threading
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from typing import Any
 
 import pytest

@@ -17,19 +17,12 @@ from trailseal_server.log import EMPTY_ROOT
 from trailseal_server.problems import Problem
 from trailseal_server.signer import Signer, SignerError, load_key
 from trailseal_server.store import Store, checkpoints, keys, logs, tiles
+from trailseal_server.store.schema import events
 from trailseal_server.store.schema import logs as logs_table
 
 VECTORS = Path(__file__).parents[4] / "shared/vectors/trailseal/tree.json"
 CALLER = Caller("key_1", None, "main", frozenset())
 WAIT_S = 20.0
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    """An empty database."""
-    store = Store.open(f"sqlite:///{tmp_path}/t.db")
-    yield store
-    store.close()
 
 
 @pytest.fixture
@@ -109,7 +102,7 @@ def test_a_database_that_is_no_continuation_is_not_signed(
     grow(ingest, 5, 3)
     with store.write() as connection:
         connection.execute(update(logs_table).values(edge=b"\1" * 32))
-        connection.exec_driver_sql("UPDATE events SET leaf_hash = zeroblob(32) WHERE idx = 2")
+        connection.execute(update(events).where(events.c.idx == 2).values(leaf_hash=bytes(32)))
     with pytest.raises(SignerError):
         signer.seal("main")
 
