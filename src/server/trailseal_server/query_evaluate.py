@@ -68,16 +68,14 @@ _OPERATORS: dict[str, Operator] = {
 def document(
     body: bytes, received_at: int, ingested_by: str, channel_id: str | None = None
 ) -> Event:
-    """An event as queries see it: its stored body and the server's fields."""
+    """An event for queries: its stored body and the server's fields (`received_at` in µs)."""
     event: dict[str, Json] = orjson.loads(body)
-    event["received_at"] = micros.text(received_at)
+    event["received_at"] = received_at
     event["ingested_by"] = ingested_by
     if channel_id is not None:
         event["channel_id"] = channel_id
     if "resources" in event:
         event["resource"] = event.pop("resources")
-    if "tags" in event:
-        event["tags"] = [f"{key}:{value}" for key, value in event["tags"].items()]
     return event
 
 
@@ -178,7 +176,7 @@ def _instant(sign: str, text: str, at: int, clock: int) -> int:
 
 def _during(field: str, times: TimeRange) -> Test:
     def passes(event: Event) -> bool:
-        at = _time(event.get(field))
+        at = event[field] if field == "received_at" else _time(event.get(field))
         if at is None:
             return False
         after = times.start is None or at >= times.start
@@ -252,9 +250,12 @@ def _nodes(event: Event, field: str) -> Iterator[Json]:
     root, _, path = field.partition(".")
     if root not in event:
         return
-    if root == "tags" and path:
+    if root == "received_at" and not path:
+        yield micros.text(event[root])
+    elif root == "tags":
+        tags = [f"{key}:{value}" for key, value in event[root].items()]
         key = f"{path}:"
-        yield from (tag[len(key) :] for tag in event[root] if tag.startswith(key))
+        yield from (tag[len(key) :] for tag in tags if tag.startswith(key)) if path else [tags]
     else:
         yield from _walk(event[root], path)
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trailseal_server import export_plans
 from trailseal_server.problems import Problem
+from trailseal_server.query import parse
 from trailseal_server.query_evaluate import body_test, document
 from trailseal_server.query_nodes import And, Has, Match, Node, Not, Or, Text
 from trailseal_server.store import compiler, matching, micros, reads
@@ -126,7 +127,7 @@ BY_BODY = st.one_of(
         "data.amount>0", "data.amount:[-10 TO 10]", "data.n<0.5", "occurred_at>=2026-01-15",
         "occurred_at:[2026-01-03 TO 2026-01-09]", "received_at>2026-01-01T00:03:00Z",
         "received_at<=2026-01-01T00:05:00Z", "has:reason.code", "has:tags.env", "id=ev-7",
-    ]).map(lambda text: compiler.parse(text)),
+    ]).map(parse),
 )  # fmt: skip
 
 
@@ -298,8 +299,8 @@ def test_exports_hold_what_the_same_list_holds(
     """Checked and sorted selections too, in chunks, the cap included."""
     monkeypatch.setattr(export_plans, "CHUNK", 7)
     for query in ("data.amount>0", "message:red OR data.amount<-40", "action:invoice"):
-        chunks = export_plans.iter_export(filled.store, "main", Filters(q=query))
-        lines = b"".join(chunks).splitlines()
+        pieces = export_plans.iter_export(filled.store, "main", Filters(q=query))
+        lines = b"".join(pieces).splitlines()
         assert [orjson.loads(line)["index"] for line in lines] == found(filled, query)
     with filled.store.read() as connection:
         log = reads.find_log(connection, "main")

@@ -24,9 +24,9 @@ from .compiler import ENUMS
 from .reads import EventRow, Order, Selection
 from .search import Expression
 
-MAX_CHECKED = 20_000  # candidates read for a page: about a quarter of a second
-MAX_COUNTED = 5_000  # candidates read to count them; a first page pays for this too
-MAX_SORTED = 100_000  # candidates that are sorted: about a second
+MAX_CHECKED = 10_000  # candidates read for a page: about a quarter of a second
+MAX_COUNTED = 2_000  # candidates read to count them; a first page pays for this too
+MAX_SORTED = 100_000  # candidates that are sorted: a few seconds
 MAX_KEY = 256  # characters: bounds the memory of a sort
 CHUNK = 1_000  # candidates read at a time: a few megabytes of usual events
 

@@ -123,11 +123,11 @@ class Reader:
             return first
         if request.offset is not None:
             raise _bad("offset", "must not come with a cursor")
-        return decode(request.cursor, self._key(), first.query)
+        return decode(request.cursor, self.secret(), first.query)
 
     def mark(self, cursor: Cursor) -> str:
         """The cursor as it travels."""
-        return encode(cursor, self._key())
+        return encode(cursor, self.secret())
 
     def page(
         self,
@@ -166,8 +166,8 @@ class Reader:
         )
         return Page(items, self.mark(following))
 
-    def _key(self) -> bytes:
-        """The database's cursor secret, made at its first use."""
+    def secret(self) -> bytes:
+        """The secret of the database that signs cursors and uploads, made at its first use."""
         if self._secret is None:
             self._secret = _read_secret(self.store) or _make_secret(self.store)
         return self._secret

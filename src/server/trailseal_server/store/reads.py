@@ -255,11 +255,15 @@ def _sources(connection: Connection, selection: Selection) -> _Sources:
 
 def _statement(selection: Selection, sources: _Sources, columns: Select[Any]) -> Select[Any]:
     statement = columns.select_from(*sources.tables).where(sources.where)
-    if selection.occurred.start is not None:
-        statement = statement.where(events.c.occurred_at >= selection.occurred.start)
-    if selection.occurred.end is not None:
-        statement = statement.where(events.c.occurred_at <= selection.occurred.end)
-    return statement
+    times = selection.occurred
+    if times == TimeRange():
+        return statement
+    # Beside a match, SQLite must not begin with the index on occurred_at: it would then run the
+    # MATCH anew for each event. An expression has no index.
+    occurred = events.c.occurred_at if selection.match is None else _occurred()
+    if times.end is not None:
+        statement = statement.where(occurred <= times.end)
+    return statement.where(occurred >= (NEVER + 1 if times.start is None else times.start))
 
 
 def record(row: EventRow, log: LogRow, proof: dict[str, Any] | None = None) -> bytes:
