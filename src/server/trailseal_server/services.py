@@ -27,6 +27,7 @@ from .store import Store, keys
 from .store.keys import KeyRow
 from .store.pages import Reader
 from .store.searches import Searches
+from .uploads import Uploads
 
 DEFAULT_LOG = "main"  # of the first key: a server can be tried without any set-up
 
@@ -40,6 +41,7 @@ class Services:
     store: Store
     ingest: Ingest
     batches: Batches
+    uploads: Uploads
     schemas: Registry
     signatures: Signatures
     admission: Admission
@@ -69,10 +71,12 @@ class Services:
         schemas, signatures = Registry(store), Signatures(store)
         admission = Admission(schemas, signatures)
         ingest = Ingest(store, validate, admission.check)
+        batches = Batches(store, ingest, validate)
         return cls(
             store=store,
             ingest=ingest,
-            batches=Batches(store, ingest, validate),
+            batches=batches,
+            uploads=Uploads(reader, batches, settings.exports / "uploads", limits),
             schemas=schemas,
             signatures=signatures,
             admission=admission,
@@ -93,10 +97,13 @@ class Services:
         self.signer.start()
         self.exports.start()
         self.batches.worker.start()
+        self.uploads.prepare()
+        self.uploads.worker.start()
 
     def stop(self) -> None:
         """Write what was accepted, seal it, and end, within `SHUTDOWN_DEADLINE` seconds or so."""
         end = time.monotonic() + SHUTDOWN_DEADLINE
+        self.uploads.worker.stop()
         self.batches.worker.stop()
         self.ingest.stop(SHUTDOWN_DEADLINE / 2)
         self.exports.stop()

@@ -66,7 +66,8 @@ class Lease:
 
 
 class Worker:
-    """Does the jobs of one kind with `do`; `forget` removes what an expired one left."""
+    """Does the jobs of one kind with `do`; `forget` removes what an expired one left, `tidy` runs
+    with every sweep."""
 
     def __init__(
         self,
@@ -74,11 +75,13 @@ class Worker:
         kind: str,
         do: Callable[[Lease], None],
         forget: Callable[[str], object] = lambda _operation_id: None,
+        tidy: Callable[[], object] = lambda: None,
     ) -> None:
         self._store = store
         self._kind = kind
         self._do = do
         self._forget = forget
+        self._tidy = tidy
         self._name = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._wake = threading.Event()
         self._stopping = threading.Event()
@@ -124,6 +127,7 @@ class Worker:
         """Forget the jobs past their time."""
         for operation_id in jobs.expire(self._store, self._kind):
             self._forget(operation_id)
+        self._tidy()
 
     def _run(self) -> None:
         swept = 0.0

@@ -18,6 +18,7 @@ from . import (
     searches,
     tenants,
     tlog,
+    uploads,
 )
 
 __all__ = [
@@ -35,4 +36,5 @@ __all__ = [
     "searches",
     "tenants",
     "tlog",
+    "uploads",
 ]

@@ -29,7 +29,7 @@ def create_events_async(call: ServerCall) -> Response:
     """Keep a batch; an operation stores it."""
 
     def create() -> tuple[int, Any]:
-        keep = partial(call.services.batches.create, _route(call, call.body), call.body["events"])
+        keep = partial(call.services.batches.create, route_of(call, call.body), call.body["events"])
         return 202, keep(atomic=call.body.get("atomic", False), sent_at=sent_at(call))
 
     return once(call, create, location)
@@ -47,7 +47,7 @@ def ingest_payload(call: ServerCall) -> Response:
             raise Problem("batch_empty", "The payload holds no record")
         if len(events) > maximum:
             raise Problem("batch_too_large", f"The payload holds more than {maximum} records")
-        route = _route(call, call.params)
+        route = route_of(call, call.params)
         batches = call.services.batches
         items = batches.submit(route, events, sent_at=sent_at(call), vendor=source).result()
         return 200, result(check_quota(items))
@@ -56,14 +56,14 @@ def ingest_payload(call: ServerCall) -> Response:
 
 
 def _submit(call: ServerCall) -> Any:
-    route = _route(call, call.body)
+    route = route_of(call, call.body)
     atomic = call.body.get("atomic", False)
     return call.services.batches.submit(
         route, call.body["events"], atomic=atomic, sent_at=sent_at(call)
     )
 
 
-def _route(call: ServerCall, given: Any) -> Route:
+def route_of(call: ServerCall, given: Any) -> Route:
     """The way that `channel` and `external_id`, of the body or the query, open."""
     log_id, reference = call.params.get("log_id"), given.get("channel")
     if reference is None:
