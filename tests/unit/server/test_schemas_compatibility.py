@@ -148,3 +148,12 @@ def test_recursion_and_another_dialect() -> None:
     assert not breaks(old, new, BOTH)
     assert breaks(new, old, BOTH)
     assert breaks(old, old, (DRAFT_7, DRAFT_2020))
+
+
+def test_a_definition_behind_a_reference_counts() -> None:
+    """The reference is written as before, but what it means is narrower."""
+    old = {"minLength": 1, "$ref": "#/$defs/d", "$defs": {"d": {}}}
+    new = {"minLength": 1, "$ref": "#/$defs/d", "$defs": {"d": False}}
+    assert breaks(old, new, BOTH)
+    nested = {"anyOf": [{"$ref": "#/$defs/d"}]}
+    assert breaks({**nested, "$defs": {"d": {}}}, {**nested, "$defs": {"d": False}}, BOTH)

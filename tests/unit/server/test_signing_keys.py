@@ -8,10 +8,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from trailseal_server import prepare
 from trailseal_server.auth import Caller
 from trailseal_server.commitments import signing_input
-from trailseal_server.ingest import Target
 from trailseal_server.signatures import Signatures
 from trailseal_server.store import Store, logs, micros, signing_keys
 from trailseal_server.store.signing_keys import SigningKey
+from trailseal_server.targets import Target
 
 Json = dict[str, Any]
 CALLER = Caller("key_1", None, None, frozenset())

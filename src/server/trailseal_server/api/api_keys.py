@@ -1,4 +1,4 @@
-"""API keys: making, listing and revoking them."""
+"""API keys: making, listing, rotating and revoking them."""
 
 from typing import Any
 
@@ -11,13 +11,13 @@ from ..store.keys import KeyRow
 from ._http import ServerCall, answer
 from ._once import NAME
 
+SECOND = 1_000_000  # microseconds
+
 
 @operation("createApiKey")
 def create_api_key(call: ServerCall) -> Response:
     """Make a key that may do no more than the caller's; the secret is shown now or never."""
-    if NAME in call.params:
-        # Keeping the answer for a day would keep the secret.
-        raise Problem("operation_unsupported", f"Keys cannot be made with an {NAME}; leave it out")
+    _refuse_idempotency(call)
     body, bound = call.body, call.caller.tenant_id
     tenant_id = body.get("tenant_id", bound)
     if bound is not None and tenant_id != bound:
@@ -57,6 +57,37 @@ def revoke_api_key(call: ServerCall) -> Response:
         keys.revoke(connection, row.key_id)
     call.services.authenticate.forget(row.key_id)
     return answer(_show(_find(call)))
+
+
+@operation("rotateApiKey")
+def rotate_api_key(call: ServerCall) -> Response:
+    """Make a key like this one, which ends after the grace."""
+    _refuse_idempotency(call)
+    row, now = _find(call), micros.now()
+    if row.revoked_at is not None or (row.expires_at is not None and row.expires_at <= now):
+        raise Problem("key_not_found", "The key is not in force any more; create a new one")
+    lifetime = None if row.expires_at is None else row.expires_at - row.created_at
+    grace = call.body.get("grace_seconds", 0) * SECOND
+    with call.services.store.write() as connection:
+        keys.expire(connection, row.key_id, now + grace)
+        new, secret = keys.create(
+            connection,
+            name=row.name,
+            scopes=row.scopes,
+            tenant_id=row.tenant_id,
+            default_log=row.default_log,
+            expires_at=None if lifetime is None else now + lifetime,
+        )
+    call.services.authenticate.forget(row.key_id)
+    return answer({"api_key": _show(new), "secret": secret}, 201)
+
+
+def _refuse_idempotency(call: ServerCall) -> None:
+    """Keeping the answer for a day would keep the secret."""
+    if NAME in call.params:
+        advice = "cannot be used here, because the secret would have to be kept; leave it out"
+        errors = [FieldError("request_invalid", f"/header/{NAME}", advice)]
+        raise Problem("request_invalid", f"{NAME} {advice}", errors=errors)
 
 
 def _find(call: ServerCall) -> KeyRow:

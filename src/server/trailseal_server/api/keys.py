@@ -7,11 +7,11 @@ from starlette.responses import Response
 
 from ..contract import operation
 from ..cursors import Cursor, query_hash
-from ..ingest import open_log, target_of
 from ..problems import FieldError, Problem
 from ..store import Connection, micros, reads, signing_keys
 from ..store.pages import DEFAULT_LIMIT, PageRequest
 from ..store.signing_keys import SigningKey
+from ..targets import open_log, target_of
 from ._http import ServerCall, answer, log_of
 
 MAX_KEYS = 1000  # of one log, revoked ones included: they are listed from memory

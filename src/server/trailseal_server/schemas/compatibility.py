@@ -126,12 +126,16 @@ class _Comparison:
             handled.add("items")
         for name in new.keys() - handled:
             group = next((each for each in TOGETHER if name in each), (name,))
-            if not all(self._same(old.get(each), new.get(each)) for each in group):
+            if not self._same(_part(old, group), _part(new, group)):
                 yield f"{at}/{token(name)}", "is new or was changed"
 
 
 def _anything(schema: Any) -> bool:
     return schema is True or (isinstance(schema, dict) and schema.keys() <= ANNOTATIONS)
+
+
+def _part(schema: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: schema[name] for name in names if name in schema}
 
 
 def _tuple(schema: dict[str, Any]) -> bool:

@@ -93,3 +93,10 @@ def revoke(connection: Connection, key_id: str) -> bool:
     alive = (api_keys.c.key_id == key_id) & api_keys.c.revoked_at.is_(None)
     ended = update(api_keys).where(alive).values(revoked_at=micros.now())
     return connection.execute(ended).rowcount == 1
+
+
+def expire(connection: Connection, key_id: str, at: int) -> None:
+    """Let a key end at `at`, unless it ends before."""
+    later = api_keys.c.expires_at.is_(None) | (api_keys.c.expires_at > at)
+    mine = api_keys.c.key_id == key_id
+    connection.execute(update(api_keys).where(mine, later).values(expires_at=at))
