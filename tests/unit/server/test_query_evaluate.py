@@ -92,7 +92,8 @@ def test_a_term_holds(text: str) -> None:
         *("data.amount:1*", "before=open", "data.http=404", "data.http.request=r-1"),
         *("actor:example", "resource:INV-", "actor:ann@*", "tags.a:x", "tags.en:prod", "tags=env"),
         *("has:data.none.x", "has:data.http.request", "has:tags.en", "has:reason"),
-        *("has:channel_id", "data.status:x", "data.amount.x>1", "reason.code=1", "has:actor.name.first"),
+        *("has:channel_id", "data.status:x", "data.amount.x>1", "reason.code=1"),
+        *("has:actor.name.first",),
     ],
 )  # fmt: skip
 def test_a_term_does_not_hold(text: str) -> None:
