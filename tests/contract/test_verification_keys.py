@@ -2,6 +2,7 @@
 
 from base64 import b64encode
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Any
 
 import httpx
@@ -136,3 +137,22 @@ def test_a_tenants_key_is_its_own(
     assert theirs.get("/v1/keys", params={"log_id": mine}).json()["code"] == "log_not_found"
     refused = theirs.post("/v1/events", json=signer.sign("e1", "k"))
     assert refused.json()["code"] == "signature_invalid"
+
+
+@pytest.mark.row("C-05")
+def test_a_checksum_is_that_of_the_events_canonical_json(client: httpx.Client, log_id: str) -> None:
+    """SHA-256 of the JCS without seed, signature and checksum; a mismatch fails that event only."""
+    event = {"id": "e1", "data": {"b": 1, "a": "ä"}, "action": "x"}
+    text = '{"action":"x","data":{"a":"ä","b":1},"id":"e1"}'
+    right = b64encode(sha256(text.encode()).digest()).decode()
+    wrong = b64encode(bytes(32)).decode()
+    events = [
+        {**event, "checksum": right, "seed": SEED},
+        {**event, "id": "e2", "checksum": right},
+        {**event, "id": "e3", "checksum": wrong},
+        {**event, "id": "e4"},
+    ]
+    answer = client.post("/v1/events/batch", params={"log_id": log_id}, json={"events": events})
+    results = answer.json()["results"]
+    assert [each["status"] for each in results] == ["created", "failed", "failed", "created"]
+    assert {each["error"]["code"] for each in results[1:3]} == {"checksum_mismatch"}
