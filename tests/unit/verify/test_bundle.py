@@ -200,6 +200,26 @@ def test_a_key_of_another_log_says_nothing(log, tools, tmp_path) -> None:
     assert report.exit_code == COULD_NOT_VERIFY
 
 
+def test_a_report_is_json_and_says_each_missing_thing_once(log, tmp_path) -> None:
+    """For machines: verdict, exit code and hashes in hex; one missing key is one finding."""
+    told = json.loads(json.dumps(Verifier().verify_bundle(log.export(tmp_path)).to_dict()))
+    assert (told["verdict"], told["exit_code"]) == ("could not verify", COULD_NOT_VERIFY)
+    assert len(bytes.fromhex(told["checkpoint"]["root_hash"])) == 32
+    assert [finding["kind"] for finding in told["findings"]] == ["unverifiable"]
+    assert json.loads(json.dumps(Verifier().verify_bundle(tmp_path / "no").to_dict()))
+
+
+def test_a_summary_says_what_is_wrong_and_nothing_beside_it(log, tmp_path) -> None:
+    """A missing file is said to be missing; what follows from a finding is not repeated."""
+    missing = verify(log, tmp_path / "none.jsonl")
+    assert missing.summary() == ["bad input", "input: there is no none.jsonl"]
+    path = log.export(tmp_path)
+    assert verify(log, path).summary()[-1] == "complete: no event of the range is left out"
+    assert Verifier().verify_bundle(path).summary()[2:] == [
+        f"unverifiable: no verifier key for '{log.origin}' was given"
+    ]
+
+
 def test_another_key_for_the_same_log_is_refused(log, tools, tmp_path) -> None:
     """What was not signed by the key that is trusted for the origin fails."""
     report = verify(tools.Log(key=tools.private_key(bytes(32))), log.export(tmp_path))

@@ -11,7 +11,7 @@ app = typer.Typer(
     name="trailseal",
     help="Audit logs that are never lost, findable and provable.",
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

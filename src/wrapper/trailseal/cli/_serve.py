@@ -14,6 +14,10 @@ def serve(  # noqa: PLR0917 (typer passes options by name)
     database: Annotated[
         Path, typer.Option(help="The SQLite file; made if it is not there.", dir_okay=False)
     ] = Path("trailseal.db"),
+    database_url: Annotated[
+        str | None,
+        typer.Option(help="Instead of a file: postgresql+psycopg://USER@HOST/NAME."),
+    ] = None,
     host: Annotated[
         str, typer.Option(help="Address to listen on. Beyond this machine, put TLS in front.")
     ] = "127.0.0.1",
@@ -28,14 +32,15 @@ def serve(  # noqa: PLR0917 (typer passes options by name)
         bool, typer.Option("--json", help="Print one line of JSON when it is ready.")
     ] = False,
 ) -> None:
-    """Start a server on an SQLite file, on this machine, until Ctrl-C.
+    """Start a server on this machine, on an SQLite file or on PostgreSQL, until Ctrl-C.
 
     The first start makes the database, the log's signing key beside it (FILE.key: keep a copy),
     and a first API key, which is shown once.
 
-    Settings can also come from the environment:
-    TRAILSEAL_ORIGIN_PREFIX names the log's origin in checkpoints when the database is made,
-    TRAILSEAL_SIGNING_KEY_FILE and TRAILSEAL_EXPORT_DIR say where those lie.
+    Settings can also come from the environment: TRAILSEAL_ORIGIN_PREFIX names the log's origin in
+    checkpoints when the database is made, TRAILSEAL_SIGNING_KEY_FILE and TRAILSEAL_EXPORT_DIR say
+    where those lie. A PostgreSQL database needs both,
+    the same ones for every server on it.
     """
     try:
         from trailseal_server import app  # noqa: PLC0415 (the server is an extra)
@@ -50,7 +55,7 @@ def serve(  # noqa: PLR0917 (typer passes options by name)
             typer.echo(json.dumps({"url": running.url, "api_key": running.key}))
             return
         console = Console(highlight=False, soft_wrap=True)
-        console.print(f"[bold]TrailSeal[/] listens on [bold]{running.url}[/]  (log in {database})")
+        console.print(f"[bold]TrailSeal[/] listens on [bold]{running.url}[/]  (log in {settings.place})")
         if running.key:
             console.print(f"API key, shown only now:  [bold green]{running.key}[/]\n")
             console.print(f"  export TRAILSEAL_URL={running.url}", style="dim")
@@ -60,7 +65,8 @@ def serve(  # noqa: PLR0917 (typer passes options by name)
             console.print("[dim]Lost? trailseal serve --new-key[/]")
 
     try:
-        settings = Settings.load(database_url=f"sqlite:///{database}", host=host, port=port)
+        url = database_url or f"sqlite:///{database}"
+        settings = Settings.load(database_url=url, host=host, port=port)
         app.serve(settings, announce, new_key=new_key)
     except (OSError, ValueError) as error:
         _stop(_reason(error))

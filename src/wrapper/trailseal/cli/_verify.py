@@ -1,14 +1,13 @@
 """`trailseal verify`: checks a downloaded export, offline."""
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-BAD_INPUT = 3
+COULD_NOT_VERIFY, BAD_INPUT = 2, 3
 
 
 def verify(
@@ -26,7 +25,8 @@ def verify(
 ) -> None:
     """Check an export offline: every event, its place in the log, and the log's signature.
 
-    Needs no account and no network. Without --key it can say whether the export agrees with
+    Needs no account and no network. The log's operator publishes its key; the server names it
+    too (client.verification_keys()). Without --key it can say whether the export agrees with
     itself, but not who signed it, and exits 2.
 
     Exit codes: 0 verified; 1 failed; 2 could not verify, something needed is missing; 3 bad input.
@@ -42,11 +42,13 @@ def verify(
         errors.print(f"trailseal: {printable(str(error))}", markup=False, style="red")
         raise typer.Exit(BAD_INPUT) from None
     if as_json:
-        typer.echo(json.dumps(asdict(report), default=str))
+        typer.echo(json.dumps(report.to_dict()))
     else:
         colour = {0: "green", 1: "red"}.get(report.exit_code, "yellow")
         for line in report.summary():
             console.print(printable(line), markup=False, style=colour)
+        if not key and report.exit_code == COULD_NOT_VERIFY:
+            console.print("Pass the log's key with --key; see trailseal verify --help.")
     raise typer.Exit(report.exit_code)
 
 

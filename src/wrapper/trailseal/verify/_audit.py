@@ -287,11 +287,14 @@ class Audit:
     # Notes
 
     def _note(self, error: IntegrityError) -> None:
+        index, line = self._at
+        index = index if error.index is None else error.index
+        finding = Finding(index, line, error.kind, error.args[0])
+        if isinstance(error, UnverifiableError) and finding in self._findings:
+            return  # one missing key is one finding, however often it is missed
         self._counts[error.kind] += 1
         if len(self._findings) < MAX_FINDINGS:
-            index, line = self._at
-            index = index if error.index is None else error.index
-            self._findings.append(Finding(index, line, error.kind, error.args[0]))
+            self._findings.append(finding)
 
     def _note_missing(self, begin: int, end: int) -> None:
         first, last = min(begin, end), max(begin, end)

@@ -55,6 +55,8 @@ class Files:
                 )
             (path,) = found
         name = path.name.removesuffix(".gz").removesuffix(".jsonl")
+        if not path.exists():
+            raise MalformedError(f"there is no {path.name}", kind="input")
         if not path.is_file() or name == path.name.removesuffix(".gz"):
             raise MalformedError("not a file NAME.jsonl or NAME.jsonl.gz", kind="input")
         return cls(

@@ -47,7 +47,8 @@ def loads(text: bytes | str, *, max_depth: int = MAX_DEPTH) -> object:
     except RecursionError:
         raise MalformedError(f"JSON is nested deeper than {max_depth}") from None
     except json.JSONDecodeError as error:
-        raise MalformedError(f"not JSON: {error.msg} at character {error.pos}") from None
+        what = error.msg.removesuffix(" at")
+        raise MalformedError(f"not JSON: {what} at character {error.pos}") from None
     except ValueError:  # the interpreter's own limit on the digits of one integer
         raise _number_error() from None
     if decoded.count("[") + decoded.count("{") > max_depth:  # else it cannot be too deep

@@ -9,12 +9,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from .checkpoint import Checkpoint
 from .errors import IntegrityError, MalformedError, UnverifiableError
 
 VERIFIED, FAILED, COULD_NOT_VERIFY, BAD_INPUT = range(4)
+_VERDICTS = ("verified", "FAILED", "could not verify", "bad input")
 
 _UNVERIFIABLE = UnverifiableError.default_kind
 _INPUT = "input"  # the path holds no bundle, or not one of a version that we read
@@ -82,20 +83,28 @@ class Report:
             reason = f"{first.reason} ({_counted(sum(self.counts.values()), 'finding')})"
             raise error(reason, index=first.index, kind=first.kind)
 
+    def to_dict(self) -> dict[str, object]:
+        """The report in JSON's types, verdict and exit code first; hashes in hex."""
+        told: dict[str, object] = {"verdict": _VERDICTS[self.exit_code]}
+        told |= {"exit_code": self.exit_code, **asdict(self)}
+        if (at := self.checkpoint) is not None:
+            told["checkpoint"] = {**asdict(at), "root_hash": at.root_hash.hex()}
+        return told
+
     def summary(self) -> list[str]:
         """A few lines for people, the verdict first."""
-        verdict = ("verified", "FAILED", "could not verify", "bad input")[self.exit_code]
-        lines = [f"{verdict}: {_counted(self.events, 'event')} read"]
+        lines = [_VERDICTS[self.exit_code]]
+        if self.checkpoint is not None or self.events:
+            lines[0] += f": {_counted(self.events, 'event')} read"
         if self.first_index is not None:
             lines[0] += f", indexes {self.first_index} to {self.last_index}"
         if self.checkpoint is not None:
             size = _counted(self.checkpoint.tree_size, "event")
             lines.append(f"checkpoint: {self.checkpoint.origin} at {size}")
-        lines.append(
-            "complete: no event of the range is left out"
-            if self.complete
-            else f"not proved complete: {self.incomplete_reason}"
-        )
+        if self.complete:
+            lines.append("complete: no event of the range is left out")
+        elif not self.findings:  # which else say why
+            lines.append(f"not proved complete: {self.incomplete_reason}")
         if self.redacted:
             lines.append(f"redacted: {_counted(self.redacted, 'event')}")
         if self.signed:
