@@ -20,11 +20,18 @@ from typing import Any
 
 import trailseal
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from trailseal.verify import Report, Verifier
 
 ROOT = Path(__file__).resolve().parents[1]
-BATCH = 100  # events in a request: small, so that the bar moves
 EXPORT_SECONDS = 300  # far more than 10,000 events take
 MAX_COMMITS = 10_000  # more history adds minutes and shows nothing new
 MAX_FILES = 99  # an event holds 100 resources; the commit itself is the first
@@ -32,6 +39,7 @@ START_SECONDS = 30  # a first start makes the database
 STOP_SECONDS = 15  # the server finishes what it accepted within 10
 
 console = Console(highlight=False)
+Advance = Callable[[int, int | None], None]  # how much is done, and of how much where known
 
 
 def main() -> int:
@@ -49,33 +57,33 @@ def main() -> int:
             return run(events, address, Path(folder))
         except trailseal.TrailSealError as error:
             raise SystemExit(f"demo: {error}") from None
+        except KeyboardInterrupt:
+            raise SystemExit("demo: stopped") from None
 
 
 def run(events: list[dict[str, Any]], address: dict[str, str], folder: Path) -> int:
     """The job; raises SystemExit with the reason as soon as something does not hold."""
     with trailseal.Client(address["url"], address["api_key"]) as client:
-        heading(f"1  Log {len(events)} events")
+        heading(f"1  Log {counted(len(events))}")
         with progress("logging") as advance:
-            for start in range(0, len(events), BATCH):
-                client.log_bulk(events[start : start + BATCH]).raise_for_failures()
-                advance(min(start + BATCH, len(events)), len(events))
+            client.log_bulk(followed(events, advance)).raise_for_failures()
 
         heading("2  Find")
-        who, count = most_common(event["actor"]["id"] for event in events if "actor" in event)
-        found = count_all(client.query(actor_id=who), count)
-        say(f"query(actor_id={who!r})", f"{found} events")
-        expect(found == count, f"{count} events of {who} were logged, {found} were found")
+        who, count = most_common(filter(None, map(actor_id, events)))
+        if who:
+            found = count_all(client.query(actor_id=who), count)
+            say(f"query(actor_id={who!r})", counted(found))
+            expect(found == count, f"{count} events of {who} were logged, {found} were found")
         action, count = most_common(event["action"] for event in events)
-        search = client.search(f'action="{action}"')
+        query = f"action={json.dumps(action, ensure_ascii=False)}"
+        search = client.search(query)
         found = count_all(search, search.count)
-        say(f"search('action=\"{action}\"')", f"{found} events, for example")
+        say(f"search({query!r})", f"{counted(found)}, for example")
         expect(found == count, f"{count} events {action} were logged, {found} were found")
         for event in client.results(search.id, limit=3).items:
-            subject = event.resources[0] if event.resources else None
-            say(
-                f"  {event.occurred_at}",
-                f"{event.actor and event.actor.name}: {subject and subject.name}",
-            )
+            by = f"{event.actor.name or event.actor.id}: " if event.actor else ""
+            what = event.resources[0].name or event.resources[0].id if event.resources else None
+            say(f"  {event.occurred_at or event.received_at}", f"{by}{what or event.action}")
 
         heading("3  Export and download")
         evidence = folder / "evidence"
@@ -85,7 +93,7 @@ def run(events: list[dict[str, Any]], address: dict[str, str], folder: Path) -> 
             client.wait(
                 operation, timeout=EXPORT_SECONDS, on_progress=lambda now: advance(*counts(now))
             )
-        with progress("downloading") as advance:
+        with progress("downloading", DownloadColumn()) as advance:
             download = client.download_results(
                 evidence / "trail.jsonl", export_id=operation.id, on_progress=advance
             )
@@ -118,6 +126,23 @@ def most_common(values: Iterable[str]) -> tuple[str, int]:
     """The value that occurs most often, and how often."""
     ((value, count),) = Counter(values).most_common(1) or [("", 0)]
     return value, count
+
+
+def followed(events: list[dict[str, Any]], advance: Advance) -> Iterator[dict[str, Any]]:
+    """The events, with the bar at the one that is taken; log_bulk takes 1,000 for a request."""
+    for number, event in enumerate(events, 1):
+        yield event
+        advance(number, len(events))
+
+
+def actor_id(event: dict[str, Any]) -> str | None:
+    """Who did it, in either of the two ways that an event may say so."""
+    actor = event.get("actor")
+    return actor.get("id") if isinstance(actor, dict) else actor
+
+
+def counted(number: int) -> str:
+    return f"{number:,} event{'' if number == 1 else 's'}"
 
 
 def count_all(pages: Iterable[object], expected: int) -> int:
@@ -210,17 +235,17 @@ def tamper(path: Path, folder: Path) -> tuple[int, Path]:
 
 
 @contextmanager
-def progress(what: str) -> Iterator[Callable[[int, int | None], None]]:
+def progress(what: str, *amount: ProgressColumn) -> Iterator[Advance]:
     """A live bar; call what it yields with how much is done and of how much."""
     columns = (
         TextColumn("  {task.description:12}"),
         BarColumn(40),
-        MofNCompleteColumn(),
+        *(amount or (MofNCompleteColumn(),)),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console) as bar:
         task = bar.add_task(what, total=None)
-        yield lambda done, total=None: bar.update(task, completed=done, total=total or done)
+        yield lambda done, total: bar.update(task, completed=done, total=total or done)
 
 
 def heading(text: str) -> None:
