@@ -11,6 +11,7 @@ Rules:
 
 import os
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from hashlib import sha256, shake_128
@@ -25,6 +26,7 @@ MAX_NUMBER = 2**53 - 1  # beyond it JSON readers disagree about the value (RFC 7
 MAX_DEPTH = 64  # nested containers, the event itself being the first
 MAX_ENTRY = 65_535  # bytes; an entry bundle writes an entry's length in 16 bits (C2SP tlog-tiles)
 SEED_BYTES = 32
+SEEDS_DRAWN = 256  # at a time
 SALT_BYTES = 18  # 24 characters of base64url
 SALT_CHARS = 24
 STEP_CACHE = 4096  # paths come again and again
@@ -37,6 +39,8 @@ _UNICODE = "must be valid Unicode: no lone surrogates"
 
 Json = Any  # a parsed JSON value
 Step = Callable[[bytes, Any], tuple[bytes, bytes, bool]]
+_seeds: deque[bytes] = deque()  # each is taken by one thread only, and by no forked process
+os.register_at_fork(after_in_child=_seeds.clear)
 
 
 class EventError(ValueError):
@@ -72,9 +76,20 @@ def prepare(event: dict[str, Json]) -> Prepared:
     return Prepared(body if simple else rfc8785.dumps(event), fields)
 
 
-def new_seed() -> str:
-    """32 random bytes, base64url without padding."""
-    return urlsafe_b64encode(os.urandom(SEED_BYTES)).rstrip(b"=").decode()
+def new_seed() -> bytes:
+    """32 random bytes, drawn many at a time: `urandom` lets go of the interpreter's lock, and on a
+    busy server to have it back takes longer than the bytes."""
+    while True:
+        try:
+            return _seeds.popleft()
+        except IndexError:
+            drawn = os.urandom(SEED_BYTES * SEEDS_DRAWN)
+            _seeds.extend(unpack(f"{SEED_BYTES}s" * SEEDS_DRAWN, drawn))
+
+
+def encode_seed(raw: bytes) -> str:
+    """A seed as it is stored: base64url without padding."""
+    return urlsafe_b64encode(raw)[:-1].decode()
 
 
 def decode_seed(seed: str) -> bytes:
@@ -83,7 +98,7 @@ def decode_seed(seed: str) -> bytes:
         raw = urlsafe_b64decode(seed + "=")
     except ValueError:
         raw = b""
-    if len(raw) != SEED_BYTES or urlsafe_b64encode(raw).rstrip(b"=") != seed.encode():
+    if len(raw) != SEED_BYTES or encode_seed(raw) != seed:
         raise EventError("event_invalid", "/seed", "must be 32 bytes in base64url without padding")
     return raw
 

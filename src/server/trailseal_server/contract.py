@@ -22,8 +22,8 @@ import yaml
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.routing import BaseRoute, Match, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .auth import ANONYMOUS, Caller
 from .bodies import Body
@@ -111,8 +111,8 @@ def limits(document: Mapping[str, Any]) -> dict[str, int]:
 
 def routes(
     document: Mapping[str, Any], served: Mapping[str, Function], authenticate: Authenticate
-) -> list[Route]:
-    """One route for each path of the contract; fixed paths come before those with parameters."""
+) -> list[BaseRoute]:
+    """The paths of the contract; fixed ones come before those with parameters."""
     components = document.get("components", {})
     table: dict[str, dict[str, Operation]] = {}
     for path, method, spec in _operations(document):
@@ -121,9 +121,12 @@ def routes(
     known = {each.operation_id for methods in table.values() for each in methods.values()}
     if strangers := served.keys() - known:
         raise ValueError(f"functions without an operation: {', '.join(sorted(strangers))}")
-    return [
-        Route(path, _Endpoint(table[path], authenticate)) for path in sorted(table, key=_generality)
-    ]
+    endpoints = {
+        path: _Endpoint(table[path], authenticate) for path in sorted(table, key=_generality)
+    }
+    fixed = {path: each for path, each in endpoints.items() if not _PARAMETER.search(path)}
+    others = [Route(path, each) for path, each in endpoints.items() if path not in fixed]
+    return [_FixedPaths(fixed), *others]
 
 
 class Operation:
@@ -184,6 +187,20 @@ class Operation:
         if len(text) <= INLINE_BYTES:
             return self.body.parse(text)
         return await run_in_threadpool(self.body.parse, text)
+
+
+class _FixedPaths(BaseRoute):
+    """All paths without parameters: one look for them, and not one pattern for each."""
+
+    def __init__(self, endpoints: Mapping[str, ASGIApp]) -> None:
+        self._endpoints = endpoints
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        found = scope["type"] == "http" and scope["path"] in self._endpoints
+        return (Match.FULL if found else Match.NONE), {}
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._endpoints[scope["path"]](scope, receive, send)
 
 
 class _Endpoint:

@@ -12,6 +12,7 @@ Rules:
 import queue
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from .auth import Caller
 from .prepare import Event, Validate
 from .problems import FieldError, Problem
 from .quota import Quotas
-from .store import Connection, OperationalError, Store, logs, micros
+from .store import Connection, Store, logs, micros, trouble
 from .store.append import Conflict, Draft, Group, Outcome, Placed, append
 from .targets import Target, open_log, target_of
 
@@ -92,6 +93,7 @@ class Ingest:
         self._admit = admit
         self._clock = clock
         self.quotas = Quotas()
+        self.outcomes: Counter[str] = Counter()  # of events, since the start
         self._queue: queue.Queue[_Request | None] = queue.Queue(MAX_QUEUED)
         self._closing = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -200,6 +202,7 @@ class Ingest:
             if isinstance(answer, Problem):
                 request.future.set_exception(answer)
             else:
+                self.outcomes.update(item.status for item in answer)
                 request.future.set_result(answer)
 
     def _append(
@@ -288,12 +291,10 @@ def _nothing_written(failed: Sequence[ItemResult]) -> Problem:
 def _as_problem(error: Exception) -> Problem:
     if isinstance(error, Problem):
         return error
-    if isinstance(error, OperationalError):
-        reason = str(error.orig)
-        if "full" in reason:
-            return Problem("storage_full", "The disk is full", retry_after=RETRY_AFTER_S)
-        if "locked" in reason or "busy" in reason:
-            return Problem("unavailable", "The database is busy", retry_after=RETRY_AFTER_S)
+    if (reason := trouble(error)) == "full":
+        return Problem("storage_full", "The disk is full", retry_after=RETRY_AFTER_S)
+    if reason == "busy":
+        return Problem("unavailable", "The database is busy", retry_after=RETRY_AFTER_S)
     problem = Problem("internal_error", "The events were not written")
     problem.__cause__ = error
     return problem

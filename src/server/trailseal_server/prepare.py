@@ -7,7 +7,6 @@ A signature is checked here if its key is enclosed, and against registered keys 
 """
 
 import base64
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -94,15 +93,15 @@ def _draft(sent: Event, validate: Validate, origin: Origin) -> Draft:
         raise EventError("event_too_large", "", f"must be at most {MAX_EVENT} bytes")
     if "checksum" in sent:
         _check_sum(sent, prepared.body)
-    seed = sent.get("seed") or commitments.new_seed()
-    committed = commitments.fields_hash(prepared, commitments.decode_seed(seed))
+    seed = commitments.decode_seed(sent["seed"]) if "seed" in sent else commitments.new_seed()
+    committed = commitments.fields_hash(prepared, seed)
     if "signature" in sent:
         _check_signature(sent, committed)
     return Draft(
         event_id=event["id"],
         body=prepared.body,
         fields_hash=committed,
-        seed=seed,
+        seed=commitments.encode_seed(seed),
         signature=sent.get("signature"),
         occurred_at=_occurred_at(event),
         sent_at=origin.sent_at,
@@ -152,7 +151,9 @@ def _check_signature(sent: Event, committed: str) -> None:
 
 def _uuid7() -> str:
     """RFC 9562, section 5.7: 48 bits of milliseconds, then randomness."""
-    number = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
+    number = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(
+        commitments.new_seed()[:10], "big"
+    )
     number = number & ~(0xF << 76) | 0x7 << 76
     text = f"{number & ~(0x3 << 62) | 0x2 << 62:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

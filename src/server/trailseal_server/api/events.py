@@ -44,9 +44,11 @@ async def create_event(call: ServerCall) -> Response:
     (item,) = await asyncio.wrap_future(future)
     if item.receipt is None:
         raise reason(item)
-    receipt = asdict(item.receipt)
+    receipt: Any = item.receipt
     if call.params.get("include"):
-        receipt |= await until(partial(_proof, call, item.receipt), bool, PROOF_WAIT)
+        receipt = asdict(receipt) | await until(
+            partial(_proof, call, item.receipt), bool, PROOF_WAIT
+        )
     return answer(receipt, 200 if item.receipt.replayed else 201)
 
 
@@ -113,6 +115,7 @@ def _list(call: ServerCall) -> Page:
         cursor=params.get("cursor"),
         offset=params.get("offset"),
         include=params.get("include", ()),
+        tail="wait" in params,
     )
 
 

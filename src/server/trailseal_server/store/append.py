@@ -44,7 +44,8 @@ class Draft(NamedTuple):
     terms: Terms
 
 
-class Placed(NamedTuple):
+@dataclass(slots=True)
+class Placed:
     """Where an event is in its log. `replayed`: it was there before."""
 
     index: int

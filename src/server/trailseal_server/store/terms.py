@@ -94,22 +94,27 @@ def row_range(log_no: int, tree_size: int) -> tuple[int, int]:
 
 def derive(event: dict[str, Json], ingested_by: str, channel_id: str | None) -> Terms:
     """The terms of an event as it is stored."""
-    pairs = [("ingested_by", ingested_by)]
+    tokens = [_members_token(tuple(event)), exact_token("ingested_by", ingested_by)]
     if channel_id is not None:
-        pairs.append(("channel_id", channel_id))
+        tokens.append(exact_token("channel_id", channel_id))
+    names: list[tuple[str, str, str]] = []
     strings: list[str] = []
     for name, value in event.items():
-        pairs.append(("has", name))
-        _pairs(name, value, pairs)
+        if name in _INDEXED:
+            for field, text in _pairs(name, value):
+                token = exact_token(field, text)
+                tokens.append(token)
+                if field in NAME_FIELDS and len(text) <= MAX_NAME:
+                    names.append((field, text, token))
         if name not in _NOT_TEXT:
             _strings((value,), strings)
-    tokens = {pair: exact_token(*pair) for pair in pairs}
-    names = tuple(
-        (*pair, token)
-        for pair, token in tokens.items()
-        if pair[0] in NAME_FIELDS and len(pair[1]) <= MAX_NAME
-    )
-    return Terms(" ".join(tokens.values()), _BETWEEN.join(strings)[:MAX_TEXT], names)
+    return Terms(" ".join(tokens), _BETWEEN.join(strings)[:MAX_TEXT], tuple(names))
+
+
+@lru_cache(maxsize=1024)
+def _members_token(members: tuple[str, ...]) -> str:
+    """The tokens of `has`, for the names of an event's members."""
+    return " ".join(exact_token("has", name) for name in members)
 
 
 # Which field a member of the event is found by.
@@ -127,28 +132,29 @@ _PARTS = {
     "schema": {"id": "schema_id"},
     "amends": {"event_id": "amends"},
 }
+_INDEXED = _TOP | _PARTS.keys() | {"tags", "subjects"}
 # What has a better place than among the words: ids of the event and its times.
 _NOT_TEXT = frozenset({"id", "occurred_at", "action_type", "outcome", "severity", "tenant_id"})
 _BETWEEN = f" {BREAK} "
 
 
-def _pairs(name: str, value: Json, pairs: list[tuple[str, str]]) -> None:
-    """Add every (field, value) of a top-level member that can be filtered by. What is redacted is
-    null or missing."""
+def _pairs(name: str, value: Json) -> Iterable[tuple[str, str]]:
+    """Every (field, value) of a top-level member that can be filtered by. What is redacted is null
+    or missing."""
     if name in _TOP:
-        if isinstance(value, str):
-            pairs.append((name, value))
-    elif name in _PARTS:
-        fields = _PARTS[name]
-        for part in value if isinstance(value, list) else (value,):
-            if isinstance(part, dict):
-                for member, text in part.items():
-                    if member in fields and isinstance(text, str):
-                        pairs.append((fields[member], text))
-    elif name == "tags":
-        pairs.extend(("tag", f"{key}:{text}") for key, text in (value or {}).items())
-    elif name == "subjects":
-        pairs.extend(("subject", text) for text in value or () if isinstance(text, str))
+        return ((name, value),) if isinstance(value, str) else ()
+    if name == "tags":
+        return [("tag", f"{key}:{text}") for key, text in (value or {}).items()]
+    if name == "subjects":
+        return [("subject", text) for text in value or () if isinstance(text, str)]
+    fields = _PARTS[name]
+    return [
+        (fields[member], text)
+        for part in (value if isinstance(value, list) else (value,))
+        if isinstance(part, dict)
+        for member, text in part.items()
+        if member in fields and isinstance(text, str)
+    ]
 
 
 def _strings(values: Iterable[Json], found: list[str]) -> None:
