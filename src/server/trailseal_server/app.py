@@ -75,16 +75,24 @@ def create_app(settings: Settings) -> Starlette:
             services.stop()
 
     async def authenticate(request: Request) -> Any:
-        return await request.app.state.services.authenticate(request)
+        services = request.app.state.services
+        caller = await services.authenticate(request)
+        services.rates.take(caller.key_id)
+        return caller
 
     routes = [*contract.routes(document, served, authenticate), *api.tlog.ROUTES]
-    edge = Middleware(_Edge)
-    return Starlette(
+
+    def observe(operation: str, status: int, seconds: float) -> None:
+        application.state.services.metrics.request(operation, status, seconds)
+
+    edge = Middleware(_Edge, observe)
+    application = Starlette(
         routes=routes,
         middleware=[edge],
         lifespan=lifespan,
         exception_handlers={HTTPException: _from_starlette},
     )
+    return application
 
 
 def serve(
@@ -147,10 +155,13 @@ def listening(settings: Settings) -> Iterator[tuple[socket.socket, str]]:
 
 
 class _Edge:
-    """Around everything: request id, problem documents, access log."""
+    """Around everything: request id, problem documents, access log, metrics."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(
+        self, app: ASGIApp, observe: Callable[[str, int, float], object] = lambda *_: None
+    ) -> None:
         self._app = app
+        self._observe = observe
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -179,9 +190,10 @@ class _Edge:
             failed.__cause__ = error
             await self._refuse(failed, status, request_id, scope, receive, tagged)
         finally:
+            operation, key_id = scope.get("trailseal", ("-", "-"))
+            spent = (time.perf_counter() - began) * 1000
+            self._observe(operation, status, spent / 1000)
             if _access.isEnabledFor(logging.INFO):
-                operation, key_id = scope.get("trailseal", ("-", "-"))
-                spent = (time.perf_counter() - began) * 1000
                 line = (
                     scope["method"],
                     scope["path"],

@@ -17,13 +17,15 @@ from .batches import Batches
 from .exports import Exports
 from .ingest import Ingest
 from .limits import SHUTDOWN_DEADLINE
+from .metrics import Metrics
 from .operations import Operations
 from .problems import FieldError
+from .rates import Rates
 from .schemas.registry import Registry
 from .settings import Settings
 from .signatures import Signatures
 from .signer import Signer
-from .store import Store, keys
+from .store import Store, jobs, keys
 from .store.keys import KeyRow
 from .store.pages import Reader
 from .store.searches import Searches
@@ -51,6 +53,8 @@ class Services:
     exports: Exports
     operations: Operations
     authenticate: Authenticator
+    rates: Rates
+    metrics: Metrics
     validate: Validate
     limits: dict[str, int]
     unsupported: Sequence[str]
@@ -86,6 +90,10 @@ class Services:
             exports=Exports(reader, signer, settings.exports),
             operations=Operations(store),
             authenticate=Authenticator(lambda key: _find(store, key)),
+            rates=Rates(settings.requests_per_second),
+            metrics=Metrics(
+                version("trailseal"), lambda: dict(ingest.outcomes), lambda: jobs.active(store)
+            ),
             validate=validate,
             limits=limits,
             unsupported=unsupported,

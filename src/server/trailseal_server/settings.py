@@ -4,7 +4,8 @@ Rules:
 - `Settings(...)` takes exactly what it is given; `Settings.load(...)` adds the environment, where a
   keyword wins over `TRAILSEAL_<NAME>` and that over the default.
 - Frozen. Its repr never shows the password of a database URL.
-- Files that are not named lie beside the SQLite file.
+- Files that are not named lie beside the SQLite file. A PostgreSQL database has no such place: there
+  both must be named, and every process of one database must be given the same ones.
 """
 
 import os
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 PREFIX = "TRAILSEAL_"
 MAX_PORT = 65_535
@@ -22,7 +24,8 @@ MAX_PORT = 65_535
 @dataclass(frozen=True, slots=True, repr=False)
 class Settings:
     """`database_url` is an SQLAlchemy URL; `port` 0 takes a free one; `origin_prefix` is what the
-    origins of a new database begin with (an existing one keeps its own)."""
+    origins of a new database begin with (an existing one keeps its own);
+    `requests_per_second` is what one key may send to one process, 0 for no limit."""
 
     database_url: str = "sqlite:///trailseal.db"
     host: str = "127.0.0.1"
@@ -30,6 +33,7 @@ class Settings:
     origin_prefix: str = "trailseal.local"
     signing_key_file: Path | None = None
     export_dir: Path | None = None
+    requests_per_second: int = 10_000
 
     @classmethod
     def load(cls, environment: Mapping[str, str] | None = None, **keywords: Any) -> "Settings":
@@ -48,10 +52,26 @@ class Settings:
         """Refuse what could never work."""
         if not 0 <= self.port <= MAX_PORT:
             raise ValueError(f"port must be 0 to {MAX_PORT}")
+        if self.requests_per_second < 0:
+            raise ValueError("requests_per_second must not be negative")
+        try:
+            beside = make_url(self.database_url).get_backend_name() == "sqlite"
+        except ArgumentError:
+            raise ValueError("database_url is no SQLAlchemy URL: engine://user@host/name") from None
+        for name in () if beside else ("signing_key_file", "export_dir"):
+            if getattr(self, name) is None:
+                raise ValueError(f"{name} is needed for this database: set {PREFIX}{name.upper()}")
 
     def with_port(self, port: int) -> "Settings":
         """The same settings at another port."""
         return replace(self, port=port)
+
+    @property
+    def place(self) -> str:
+        """Where the events are, for people: a file or a database's URL without its password."""
+        url = make_url(self.database_url)
+        sqlite = url.get_backend_name() == "sqlite"
+        return str(url.database) if sqlite else url.render_as_string(hide_password=True)
 
     @property
     def key_file(self) -> Path:
@@ -64,10 +84,7 @@ class Settings:
         return self.export_dir or self._beside(".exports")
 
     def _beside(self, suffix: str) -> Path:
-        path = make_url(self.database_url).database
-        if not path:
-            raise ValueError("signing_key_file and export_dir are needed for this database")
-        return Path(path + suffix)
+        return Path(f"{make_url(self.database_url).database}{suffix}")
 
     def __repr__(self) -> str:
         """All settings, with the password of the database URL left out."""
@@ -81,5 +98,9 @@ def _typed(name: str, text: str) -> Any:
     if name == "port":
         if not (text.isascii() and text.isdecimal()):
             raise ValueError(f"{PREFIX}PORT must be a number from 0 to {MAX_PORT}")
+        return int(text)
+    if name == "requests_per_second":
+        if not (text.isascii() and text.isdecimal()):
+            raise ValueError(f"{PREFIX}REQUESTS_PER_SECOND must be a number; 0 is no limit")
         return int(text)
     return Path(text) if name in {"signing_key_file", "export_dir"} else text

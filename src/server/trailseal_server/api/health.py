@@ -1,8 +1,9 @@
-"""Health: for load balancers, without a key."""
+"""Health and metrics: for load balancers and monitoring, without a key."""
 
 from starlette.responses import Response
 
 from ..contract import operation
+from ..metrics import MEDIA_TYPE
 from ..problems import Problem
 from ..store import SQLAlchemyError, keys
 from ._http import ServerCall, answer
@@ -23,3 +24,9 @@ def get_readiness(call: ServerCall) -> Response:
     except SQLAlchemyError:
         raise Problem("unavailable", "The database does not answer", retry_after=1.0) from None
     return answer({"status": "ok", "version": call.services.version})
+
+
+@operation("getMetrics")
+def get_metrics(call: ServerCall) -> Response:
+    """What this process counted."""
+    return Response(call.services.metrics.text(), media_type=MEDIA_TYPE)

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Row, and_, delete, insert, or_, select, update
+from sqlalchemy import Connection, Row, and_, delete, func, insert, or_, select, update
 
 from ..auth import Caller
 from ..problems import Problem
@@ -140,6 +140,15 @@ def claim(store: Store, kind: str, worker: str) -> JobRow | None:
             values |= {"state": "failed", "error": error, **_GONE}
         connection.execute(update(operations).where(_is(row)).values(values))
         return connection.execute(_by_id(row.operation_id)).one() if values["lease_by"] else None
+
+
+def active(store: Store) -> dict[tuple[str, str], int]:
+    """How many jobs of each kind and state have not ended."""
+    statement = select(operations.c.kind, operations.c.state, func.count())
+    statement = statement.where(operations.c.state.in_(ACTIVE))
+    statement = statement.group_by(operations.c.kind, operations.c.state)
+    with store.read() as connection:
+        return {(kind, state): count for kind, state, count in connection.execute(statement)}
 
 
 def progress(store: Store, row: JobRow, worker: str, done: int, total: int | None) -> bool:
