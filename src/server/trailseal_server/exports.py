@@ -105,7 +105,7 @@ class Exports:
 
     def content(self, caller: Caller, export_id: str) -> Content:
         """The file of a finished export; raises `Problem`: export_not_found, export_expired,
-        operation_failed, and operation_pending's 404 while it is not there."""
+        operation_failed, and operation_pending while it is not there."""
         row, result = self._finished(caller, export_id)
         job = orjson.loads(row.request)
         path = self._maker.path(result["file"])
@@ -129,7 +129,11 @@ class Exports:
         if now == "expired":
             raise Problem("export_expired", "The export has ended: create it again")
         if now in jobs.ACTIVE:
-            raise Problem("export_not_found", "The export is not finished: poll its operation")
+            raise Problem(
+                "operation_pending",
+                "The export is not finished: poll its operation",
+                retry_after=1.0,
+            )
         if now != "succeeded":
             raise Problem("export_not_found", f"The export has no content: it is {now}")
         return row, orjson.loads(row.result)

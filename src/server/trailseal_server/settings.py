@@ -4,8 +4,8 @@ Rules:
 - `Settings(...)` takes exactly what it is given; `Settings.load(...)` adds the environment, where a
   keyword wins over `TRAILSEAL_<NAME>` and that over the default.
 - Frozen. Its repr never shows the password of a database URL.
-- Files that are not named lie beside the SQLite file. A PostgreSQL database has no such place: there
-  both must be named, and every process of one database must be given the same ones.
+- Files that are not named lie beside the SQLite file. A PostgreSQL database has no such place:
+  there both must be named, and every process of one database must be given the same ones.
 """
 
 import os

@@ -2,9 +2,12 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 from trailseal_server.settings import Settings
+
+FILES: dict[str, Any] = {"signing_key_file": Path("/k"), "export_dir": Path("/e")}
 
 
 def test_a_keyword_wins_over_the_environment_and_that_over_the_default() -> None:
@@ -22,9 +25,23 @@ def test_files_lie_beside_the_database() -> None:
     assert settings.exports == Path("/var/lib/audit.db.exports")
 
 
+@pytest.mark.parametrize("name", ["signing_key_file", "export_dir"])
+def test_a_database_server_has_no_place_for_files(name: str) -> None:
+    """They must be named, and the message says by which variable."""
+    given = {each: path for each, path in FILES.items() if each != name}
+    with pytest.raises(ValueError, match=f"TRAILSEAL_{name.upper()}"):
+        Settings("postgresql+psycopg://db/audit", **given)
+
+
+def test_a_database_url_must_be_one() -> None:
+    """A bare path is not."""
+    with pytest.raises(ValueError, match="database_url"):
+        Settings("/var/lib/audit.db")
+
+
 def test_a_repr_has_no_password() -> None:
     """The rest of the URL is shown."""
-    shown = repr(Settings(database_url="postgresql://me:hunter2@db/audit"))
+    shown = repr(Settings("postgresql://me:hunter2@db/audit", **FILES))
     assert "hunter2" not in shown
     assert "me:***@db/audit" in shown
 

@@ -6,9 +6,10 @@ stores the checkpoint in the same transaction; if another signer was faster it c
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, select, update
 
 from . import logs, micros
+from .inserts import insert_missing
 from .schema import checkpoints, meta
 from .schema import logs as logs_table
 
@@ -29,8 +30,6 @@ class CheckpointRow:
 def record(connection: Connection, row: CheckpointRow, *, after: int) -> bool:
     """Store the checkpoint that follows the one of size `after` (0: none); False if that is no
     longer the last one, or the log is smaller than the checkpoint."""
-    if row.tree_size == 0 and at(connection, row.log_id, 0) is not None:
-        return False  # the empty log's only checkpoint; its size cannot show that it exists
     here = (logs_table.c.log_id == row.log_id) & (logs_table.c.sealed_size == after)
     grown = logs_table.c.size >= row.tree_size
     if row.tree_size:
@@ -38,10 +37,9 @@ def record(connection: Connection, row: CheckpointRow, *, after: int) -> bool:
     swap = update(logs_table).where(here & grown).values(sealed_size=row.tree_size)
     if connection.execute(swap).rowcount != 1:
         return False
-    connection.execute(
-        insert(checkpoints).values({name: getattr(row, name) for name in CheckpointRow.__slots__})
-    )
-    return True
+    # Of an empty log the size cannot show that another signer was faster; the row can.
+    values = {name: getattr(row, name) for name in CheckpointRow.__slots__}
+    return insert_missing(connection, checkpoints, values)
 
 
 def at(connection: Connection, log_id: str, tree_size: int) -> CheckpointRow | None:
@@ -85,11 +83,8 @@ def origin_prefix(connection: Connection) -> str | None:
 
 def choose_origin_prefix(connection: Connection, prefix: str) -> str:
     """Set the prefix unless the database has one already; answer the one that holds."""
-    chosen = origin_prefix(connection)
-    if chosen is not None:
-        return chosen
-    connection.execute(insert(meta).values(name="origin_prefix", value=prefix))
-    return prefix
+    insert_missing(connection, meta, {"name": "origin_prefix", "value": prefix})
+    return origin_prefix(connection) or prefix
 
 
 def new(log_id: str, tree_size: int, root_hash: bytes, note: str) -> CheckpointRow:

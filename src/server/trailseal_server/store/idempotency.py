@@ -6,10 +6,11 @@ Rules:
 - A claim of a server that died is void after `CLAIM`; an answer is kept for `KEPT`.
 """
 
-from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, select, update
 
 from ..problems import Problem
 from . import micros
+from .inserts import insert_missing
 from .schema import idempotency
 
 KEPT = 24 * 3600 * 1_000_000  # microseconds
@@ -25,15 +26,16 @@ def begin(connection: Connection, key_id: str, key: str, digest: bytes) -> tuple
     """
     now = micros.now()
     old = select(idempotency.c.key_id, idempotency.c.idempotency_key)
-    for row in connection.execute(old.where(idempotency.c.expires_at <= now).limit(MAX_SWEEP)):
+    gone = old.where(idempotency.c.expires_at <= now).limit(MAX_SWEEP)
+    for row in connection.execute(gone.with_for_update(skip_locked=True)):
         connection.execute(delete(idempotency).where(_is(*row)))
-    found = connection.execute(select(idempotency).where(_is(key_id, key))).one_or_none()
-    if found is None or found.expires_at <= now:
-        connection.execute(delete(idempotency).where(_is(key_id, key)))
-        values = {"key_id": key_id, "idempotency_key": key, "digest": digest}
-        claim = {"status": PENDING, "response": b"", "expires_at": now + CLAIM}
-        connection.execute(insert(idempotency).values({**values, **claim}))
+    values = {"key_id": key_id, "idempotency_key": key, "digest": digest}
+    claim = {"status": PENDING, "response": b"", "expires_at": now + CLAIM}
+    over = _is(key_id, key) & (idempotency.c.expires_at <= now)
+    connection.execute(delete(idempotency).where(over))
+    if insert_missing(connection, idempotency, {**values, **claim}):
         return None
+    found = connection.execute(select(idempotency).where(_is(key_id, key))).one()
     if found.digest != digest:
         raise Problem("idempotency_conflict", "The Idempotency-Key was used for another request")
     if found.status == PENDING:

@@ -10,17 +10,16 @@ Rules:
 
 import os
 from collections.abc import Collection
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, insert, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, select
 
 from ..cursors import SECRET_BYTES, Cursor, decode, encode, query_hash
 from ..problems import FieldError, Problem
 from . import Store, matching, micros, reads
+from .inserts import insert_missing
 from .logs import LogRow
 from .proofs import Prover
 from .reads import Order, Selection
@@ -91,8 +90,10 @@ class Reader:
         cursor: str | None = None,
         offset: int | None = None,
         include: Collection[str] = (),
+        tail: bool = False,
     ) -> Page:
-        """One page (contract.md, `listEvents`), of 1 to `MAX_LIMIT` events.
+        """One page (contract.md, `listEvents`), of 1 to `MAX_LIMIT` events; `tail` takes no cursor
+        but a `tail_cursor`, behind which events can still come.
 
         `include` knows `total` and `proof`. Raises `Problem`: log_not_found, limit_invalid,
         offset_invalid, cursor_invalid, query_invalid, request_invalid.
@@ -100,6 +101,8 @@ class Reader:
         request = PageRequest(order, limit, cursor, offset, frozenset(include))
         query = query_hash({"log": log_id, "filters": filters.as_json(), "order": order})
         place = self.place(request, Cursor(query, None, micros.now(), ()))
+        if tail and not (place.key and place.size is None):
+            raise _bad("cursor", "must be a tail_cursor here: nothing comes behind another one")
         with self.store.read() as connection:
             log = reads.find_log(connection, log_id)
             snapshot = reads.at_size(log, place.size)
@@ -109,8 +112,8 @@ class Reader:
                 total, exact = matching.count(connection, selection)
                 page = replace(page, total=total, total_exact=exact)
         if order == "asc" and page.next_cursor is None:
-            tail = replace(place, size=None, key=(snapshot.size - 1,))
-            page = replace(page, tail_cursor=self.mark(tail))
+            end = replace(place, size=None, key=(snapshot.size - 1,), skip=0)
+            page = replace(page, tail_cursor=self.mark(end))
         return page
 
     def place(self, request: "PageRequest", first: Cursor) -> Cursor:
@@ -192,8 +195,8 @@ def _read_secret(store: Store) -> bytes | None:
 
 def _make_secret(store: Store) -> bytes:
     secret = os.urandom(SECRET_BYTES)
-    with suppress(IntegrityError), store.write() as connection:  # another process was first
-        connection.execute(insert(meta).values(name=_SECRET, value=secret.hex()))
+    with store.write() as connection:  # unless another process was first
+        insert_missing(connection, meta, {"name": _SECRET, "value": secret.hex()})
     return _read_secret(store) or secret
 
 

@@ -29,6 +29,7 @@ from .schema import searches
 from .search import Filters
 
 LIFETIME = 48 * 3600 * 1_000_000  # microseconds; two days, as people expect from the seeds
+MAX_SWEEP = 100  # old searches of the log removed with each new one
 MAX_RESULTS = 10_000  # of a search that does not say
 
 Request = Mapping[str, Any]  # `SearchInput`, `SearchResultsInput`: checked against the contract
@@ -87,7 +88,10 @@ class Searches:
             "expires_at": now + LIFETIME,
         }
         with self._store.write() as connection:
-            connection.execute(delete(searches).where(searches.c.expires_at < now - LIFETIME))
+            old = (searches.c.log_id == log_id) & (searches.c.expires_at < now - LIFETIME)
+            gone = select(searches.c.search_id).where(old).limit(MAX_SWEEP)
+            for found in connection.execute(gone.with_for_update(skip_locked=True)).scalars():
+                connection.execute(delete(searches).where(old, searches.c.search_id == found))
             connection.execute(insert(searches).values(values))
             row = connection.execute(_by_id(search_id)).one()
         return self._first(row, selection)

@@ -55,7 +55,9 @@ def serve(  # noqa: PLR0917 (typer passes options by name)
             typer.echo(json.dumps({"url": running.url, "api_key": running.key}))
             return
         console = Console(highlight=False, soft_wrap=True)
-        console.print(f"[bold]TrailSeal[/] listens on [bold]{running.url}[/]  (log in {settings.place})")
+        console.print(
+            f"[bold]TrailSeal[/] listens on [bold]{running.url}[/]  (log in {settings.place})"
+        )
         if running.key:
             console.print(f"API key, shown only now:  [bold green]{running.key}[/]\n")
             console.print(f"  export TRAILSEAL_URL={running.url}", style="dim")
