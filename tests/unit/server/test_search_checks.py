@@ -334,3 +334,21 @@ def test_full_text_over_some_fields_only_is_a_query_of_those_fields(filled: Any)
     assert indexes(page.items) == [0, 1, 2, 3, 4]
     exact = trail.reader.list_events("fields", Filters(resource_type="needl"))
     assert exact.items == []
+
+
+def test_a_tail_begins_at_the_end_whatever_an_offset_left_over(
+    trail: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An offset beyond the list is used up by it: events that follow are not skipped."""
+    monkeypatch.setattr(matching, "CHUNK", 1)
+    monkeypatch.setattr(matching, "MAX_CHECKED", 1)
+    trail.log("main")
+    trail.append("main", [{"action": "a", "data": {"n": 1}}] * 2)
+    only = Filters(q="data.n>0")
+    page = trail.reader.list_events("main", only, order="asc", offset=9)
+    while page.next_cursor is not None:
+        assert page.items == []
+        page = trail.reader.list_events("main", only, order="asc", cursor=page.next_cursor)
+    trail.append("main", [{"action": "a", "data": {"n": 2}}])
+    page = trail.reader.list_events("main", only, order="asc", cursor=page.tail_cursor)
+    assert indexes(page.items) == [2]
