@@ -174,6 +174,26 @@ def read_rows(
     elif after is not None:
         (index,) = after
         selection = _narrow(selection, index, descending)
+    if offset == 0 and _has_near(connection, selection):
+        near, far = _parts(selection, descending)
+        rows = _read(connection, near, order, limit)
+        left = limit - len(rows)
+        return [*rows, *_read(connection, far, order, left)] if left else rows
+    return _read(connection, selection, order, limit, beyond=beyond, offset=offset)
+
+
+def _read(
+    connection: Connection,
+    selection: Selection,
+    order: Order,
+    limit: int,
+    *,
+    beyond: ColumnElement[bool] | None = None,
+    offset: int = 0,
+) -> Sequence[EventRow]:
+    if selection.low >= selection.high:
+        return []
+    descending = order == "desc"
     sources = _sources(connection, selection)
     statement = _statement(selection, sources, select(events))
     keys = [_occurred(), sources.order] if selection.by_occurred else [sources.order]
@@ -181,6 +201,19 @@ def read_rows(
     if beyond is not None:
         statement = statement.where(beyond)
     return connection.execute(statement.limit(limit).offset(offset)).all()
+
+
+def _has_near(connection: Connection, selection: Selection) -> bool:
+    ordered = selection.match is None or selection.by_occurred
+    return not ordered and connection.dialect.name == "postgresql"
+
+
+def _parts(selection: Selection, descending: bool) -> tuple[Selection, Selection]:
+    """The end of a selection that is read first, and the rest (see tsvector.py)."""
+    low, high = selection.low, selection.high
+    at = max(low, high - tsvector.NEAR) if descending else min(high, low + tsvector.NEAR)
+    first, last = replace(selection, high=at), replace(selection, low=at)
+    return (last, first) if descending else (first, last)
 
 
 def rows_at(connection: Connection, log_id: str, indexes: Sequence[int]) -> Sequence[EventRow]:
