@@ -13,7 +13,7 @@ import logging
 import threading
 import time
 import zlib
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from typing import Any, cast
 
 import httpx
@@ -143,13 +143,16 @@ class AsyncTransport(_Base):
                 client = self.http()
                 request = client.build_request(**self._prepare(attempt, left))
                 response = await client.send(request, stream=True)
+                chunks = aiter(cast("AsyncIterable[bytes]", response.stream))
                 try:
                     body = _Body(attempt, response)
-                    async for chunk in cast("AsyncIterable[bytes]", response.stream):
+                    async for chunk in chunks:
                         body.feed(chunk)
                     return _logged(attempt.request, body.finish())
                 finally:
                     await response.aclose()
+                    if isinstance(chunks, AsyncGenerator):  # left to itself, it ends after the loop
+                        await chunks.aclose()
         except TimeoutError:
             return _failed(attempt.request, "deadline", "the answer took too long")
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
