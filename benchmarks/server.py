@@ -1,4 +1,4 @@
-"""The server's write path beside the bare limits of this machine, in one run: `make bench-server`.
+"""The server's write path beside the bare limits of this machine, in one run.
 
 Rules:
 - The server, on SQLite with synchronous=FULL, is one process on loopback; the load comes from
@@ -118,7 +118,7 @@ def post(path: str, key: str, body: bytes) -> bytes:
 
 
 def load(url: str, key: str, kind: str, clients: int, first: int) -> None:
-    """Make the load `kind` and print, as JSON, events per second and the latencies' p50 and p99."""
+    """Make the load `kind` and print, as JSON, events, seconds, and the latencies' p50 and p99."""
     if kind == "batches":
         bodies = (
             json.dumps(
@@ -136,7 +136,7 @@ def load(url: str, key: str, kind: str, clients: int, first: int) -> None:
     seconds, taken = exchange(url, requests, clients)
     events = len(requests) * (BATCH if kind == "batches" else 1)
     p50, p99 = (statistics.quantiles(taken, n=100)[at - 1] for at in (50, 99))
-    print(json.dumps([events / seconds, p50, p99]))
+    print(json.dumps([events, seconds, p50, p99]))
 
 
 # The servers: ours, and the contract kernel with nothing behind it.
@@ -185,14 +185,15 @@ def kernel(_folder: str) -> None:
 
 
 @contextmanager
-def program(name: str, *arguments: str) -> Iterator[tuple[str, str]]:
+def program(name: str, *arguments: str) -> Iterator[tuple[str, str, int]]:
+    """A server: its URL, its key and its process id."""
     process = subprocess.Popen(
         [sys.executable, __file__, name, *arguments], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout
     try:
         url, key = process.stdout.readline().split()
-        yield url, key
+        yield url, key, process.pid
     finally:
         process.terminate()
         process.wait()
@@ -201,18 +202,31 @@ def program(name: str, *arguments: str) -> Iterator[tuple[str, str]]:
 class Load:
     """Loads on one server; ids never come twice."""
 
-    def __init__(self, url: str, key: str) -> None:
+    def __init__(self, url: str, key: str, pid: int) -> None:
         self._server = (url, key)
+        self._pid = pid
         self._first = 0
 
-    def __call__(self, kind: str, clients: int) -> tuple[float, float, float]:
+    def __call__(self, kind: str, clients: int) -> tuple[float, str]:
+        """Events/s; and in words the latencies, and the server's CPU time for each event."""
         self._first += 1_000_000
         command = [sys.executable, __file__, "load", *self._server, kind, clients, self._first]
+        before = self._cpu()
         out = subprocess.run(
             list(map(str, command)), capture_output=True, text=True, check=True
         ).stdout
-        rate, p50, p99 = json.loads(out)
-        return rate, p50, p99
+        events, seconds, p50, p99 = json.loads(out)
+        spent = (self._cpu() - before) / events
+        words = f"p50 {p50 * 1e3:.1f} ms, p99 {p99 * 1e3:.1f} ms, CPU {spent * 1e6:.0f} µs each"
+        return events / seconds, words
+
+    def _cpu(self) -> float:
+        """Seconds of CPU that the server has used (Linux; 0 elsewhere)."""
+        try:
+            fields = Path(f"/proc/{self._pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return 0.0
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 # The bare limits.
@@ -284,8 +298,8 @@ def in_process(folder: str) -> tuple[float, float, float]:
     with store.read() as connection:
         rows = [tuple(row) for row in connection.exec_driver_sql("SELECT * FROM events")]
         names = [tuple(row) for row in connection.exec_driver_sql("SELECT * FROM names")]
-        body = next(iter(connection.exec_driver_sql("SELECT * FROM events").keys())) and 6
-        found = [derive(json.loads(row[body]), "key_1", None) for row in rows]
+        bodies = connection.exec_driver_sql("SELECT body FROM events ORDER BY idx").scalars()
+        found = [derive(json.loads(body), "key_1", None) for body in bodies]
     store.close()
     Store.open(f"sqlite:///{folder}/bare.db").close()
     with sqlite3.connect(f"{folder}/bare.db", isolation_level=None) as connection_:
@@ -322,10 +336,6 @@ def show(name: str, figure: float, unit: str, note: str = "") -> None:
     print(f"  {name:44}{figure:11,.0f} {unit:9} {note}", flush=True)
 
 
-def latency(p50: float, p99: float) -> str:
-    return f"p50 {p50 * 1e3:.1f} ms, p99 {p99 * 1e3:.1f} ms"
-
-
 def main(folder: str) -> None:
     print("bare limits")
     syncs, hashes = fsyncs(folder), hashing()
@@ -344,15 +354,15 @@ def main(folder: str) -> None:
     show(f"in process, batches of {BATCH}", ours, "events/s", f"{ours / bare:.2f} of SQLite")
     with program("serve", folder) as at:
         load_ = Load(*at)
-        probes, p50, p99 = load_("healthz", CLIENTS)
-        show(f"/healthz, {CLIENTS} clients", probes, "/s", latency(p50, p99))
+        probes, words = load_("healthz", CLIENTS)
+        show(f"/healthz, {CLIENTS} clients", probes, "/s", words)
         for clients in (1, BATCH_CLIENTS):
-            found, p50, p99 = load_("batches", clients)
-            note = f"{found / bare:.2f} of SQLite, {latency(p50, p99)}"
+            found, words = load_("batches", clients)
+            note = f"{found / bare:.2f} of SQLite, {words}"
             show(f"HTTP, batches of {BATCH}, {clients} client(s)", found, "events/s", note)
         for clients in (1, CLIENTS):
-            found, p50, p99 = load_("singles", clients)
-            note = f"{found / probes:.2f} of /healthz, {latency(p50, p99)}"
+            found, words = load_("singles", clients)
+            note = f"{found / probes:.2f} of /healthz, {words}"
             show(f"HTTP, single posts, {clients} client(s)", found, "events/s", note)
 
 

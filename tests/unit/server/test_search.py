@@ -154,3 +154,15 @@ def test_the_deepest_and_widest_queries_are_evaluated(trail: Any, searches: Sear
     mixed = "-(word3 " * 10 + "word1" + ")" * 10
     for query, count in ((deep, 2), (wide, 1), (mixed, 0)):
         assert searches.create(trail.caller(), "main", {"query": query}).count >= count
+
+
+def test_a_phrase_does_not_span_two_values(trail: Any) -> None:
+    """The words of neighbouring values are no phrase, those of one value are."""
+    trail.log("main", tenant_id="acme")
+    trail.append("main", [{"action": "a", "data": ["quick brown", "lazy dog"]}])
+    searches = Searches(trail.reader)
+    found = [
+        searches.create(trail.caller(), "main", {"query": f'"{phrase}"'}).count
+        for phrase in ("quick brown", "lazy dog", "brown lazy")
+    ]
+    assert found == [1, 1, 0]
