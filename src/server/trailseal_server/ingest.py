@@ -209,11 +209,13 @@ class Ingest:
         self, connection: Connection, requests: Sequence[_Request]
     ) -> list[list[ItemResult] | Problem]:
         results = [dict(request.results) for request in requests]
+        opened: dict[tuple[Caller, Target], str] = {}  # looked for once in a transaction
         by_log: dict[str, list[tuple[int, list[tuple[int, Draft]]]]] = {}
         parts = [(n, *part) for n, each in enumerate(requests) for part in each.drafts.items()]
         for number, target, drafts in sorted(parts, key=lambda part: part[1].name):
+            meant = requests[number].caller, target
             try:
-                log_id = open_log(connection, requests[number].caller, target)
+                log_id = opened.get(meant) or opened.setdefault(meant, open_log(connection, *meant))
             except Problem as error:
                 for position, draft in drafts:
                     results[number][position] = _failed(position, draft, error)
