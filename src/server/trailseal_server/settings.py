@@ -9,6 +9,7 @@ Rules:
 """
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from sqlalchemy.exc import ArgumentError
 
 PREFIX = "TRAILSEAL_"
 MAX_PORT = 65_535
+ORIGIN_PREFIX = re.compile(r"[A-Za-z0-9._/-]{1,256}")  # C2SP signed-note: no space, no plus
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -54,6 +56,9 @@ class Settings:
             raise ValueError(f"port must be 0 to {MAX_PORT}")
         if self.requests_per_second < 0:
             raise ValueError("requests_per_second must not be negative")
+        if not ORIGIN_PREFIX.fullmatch(self.origin_prefix):
+            allowed = "1 to 256 of letters, digits and . - / _"
+            raise ValueError(f"origin_prefix ({PREFIX}ORIGIN_PREFIX) must be {allowed}")
         try:
             beside = make_url(self.database_url).get_backend_name() == "sqlite"
         except ArgumentError:

@@ -3,6 +3,8 @@
 Rules:
 - Absolute: RFC 3339 with an offset, `2026-11-20T14:03:00Z`, `2026-11-20T15:03:00.5+01:00`. A time
   without an offset is refused: it would mean another instant on another machine.
+- A date alone, `2026-11-20`, is in UTC: the start of that day as a range's start, its last
+  microsecond as its end.
 - Relative: `now`, `now-1h`, `now+5m`, `-7d`, `-1mo2d`; `last=24h` is a duration back from now.
   Units: `s m h d w mo y`, each number at most `MAX_DIGITS` digits. Months and years go by the
   calendar in UTC (31 March less one month is the last day of February, as in python-dateutil).
@@ -37,9 +39,10 @@ UNITS = {
 _RFC3339 = re.compile(
     r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d)(?:\.(\d{1,18}))?([Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _PART = re.compile(rf"(\d{{1,{MAX_DIGITS}}})(mo|[smhdwy])", re.ASCII)
 _SPAN = re.compile(rf"(?:\d{{1,{MAX_DIGITS}}}(?:mo|[smhdwy])){{1,{MAX_PARTS}}}", re.ASCII)
-_ABSOLUTE_HELP = "RFC 3339 with an offset (2026-11-20T14:03:00Z)"
+_ABSOLUTE_HELP = "a date (2026-11-20), RFC 3339 with an offset (2026-11-20T14:03:00Z)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +72,12 @@ def time_range(
 
 
 def parse_time(text: str, name: str, *, clock: int, round_up: bool = False) -> int:
-    """A request's time in microseconds since 1970; `name` is the parameter that errors name."""
+    """A request's time in microseconds since 1970; `name` is the parameter that errors name.
+    A date alone is the end of its day, with `round_up` the start."""
     if len(text) > MAX_CHARS:
         raise _bad(name, f"write at most {MAX_CHARS} characters")
+    if _DATE.fullmatch(text):
+        text += "T00:00:00Z" if round_up else "T23:59:59.999999Z"
     try:
         if found := _RFC3339.fullmatch(text):
             return _absolute(*found.groups(), round_up=round_up)

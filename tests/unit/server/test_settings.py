@@ -46,6 +46,13 @@ def test_a_repr_has_no_password() -> None:
     assert "me:***@db/audit" in shown
 
 
+@pytest.mark.parametrize("prefix", ["a b+c", "a+b", "a b", "", "ä", "a\n", "x" * 257])
+def test_an_origin_prefix_is_a_name_that_notes_can_have(prefix: str) -> None:
+    """C2SP allows neither spaces nor plus signs; the variable is named."""
+    with pytest.raises(ValueError, match="TRAILSEAL_ORIGIN_PREFIX"):
+        Settings(origin_prefix=prefix)
+
+
 @pytest.mark.parametrize("port", ["-1", "x", "65536", "٣"])
 def test_a_bad_port_is_refused(port: str) -> None:
     """With a message that says what is allowed."""

@@ -41,7 +41,7 @@ def test_a_time_is_read_as_the_instant_it_names(text: str, instant: str) -> None
 @pytest.mark.parametrize(
     "text",
     [
-        *("", "yesterday", "2026-11-20", "2026-11-20T14:03:00", "2026-02-30T00:00:00Z", "7d", "-7"),
+        *("", "yesterday", "2026-02-30", "2026-11-20T14:03:00", "2026-02-30T00:00:00Z", "7d", "-7"),
         *("-d", "now-", "-1h-1h", "-9999999d", "-999999y", "2026-11-20T14:03:00+25:00", "1" * 100),
         *("-\u0661d", "2026-11-20T14:03:61Z", "2026-11-20T24:00:00Z"),
     ],
@@ -52,6 +52,14 @@ def test_a_time_that_is_none_is_refused_by_its_parameter(text: str) -> None:
         parse_time(text, "end", clock=NOW)
     assert caught.value.code == "request_invalid"
     assert caught.value.errors[0].pointer == "/query/end"
+
+
+@pytest.mark.row("P-43")
+def test_a_date_alone_is_a_whole_day_in_utc() -> None:
+    """As a start its first microsecond, as an end its last: one date is one day."""
+    found = time_range("2026-01-01", "2026-01-01", None)
+    start = micros.parse("2026-01-01T00:00:00+00:00")
+    assert (found.start, found.end) == (start, start + 86_400_000_000 - 1)
 
 
 def test_decimals_finer_than_a_microsecond_never_widen_a_range() -> None:
