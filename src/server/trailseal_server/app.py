@@ -36,6 +36,7 @@ from .limits import MAX_CONNECTIONS, MAX_THREADS, SHUTDOWN_DEADLINE
 from .problems import PROBLEM_TYPE, Problem
 from .services import Services, bootstrap
 from .settings import Settings
+from .signer import Signer
 from .store import Store
 
 START_DEADLINE = 30.0  # seconds for a server in a thread: it may have to migrate its database
@@ -248,6 +249,9 @@ async def _from_starlette(_request: Request, error: Exception) -> Response:
 def _key(settings: Settings, *, new_key: bool) -> str | None:
     store = Store.open(settings.database_url)
     try:
+        Signer.open(
+            store, settings.key_file, settings.origin_prefix
+        )  # refused while it can be told
         return bootstrap(store, again=new_key)
     finally:
         store.close()

@@ -7,6 +7,8 @@ Rules:
   range, and the same hashes must give the last checkpoint's root: a database that was damaged or
   put back is refused (SignerError), not signed.
 - Origin = `<prefix>/<log_id>` = the key's name in the note. One key signs for all logs.
+- A database whose last checkpoint another key signed is refused (KeyFileError), and no new key is
+  made for it: readers would take its next checkpoint for a forgery.
 - A background thread looks about once a second; `seal` signs at once; `wait` waits for a checkpoint
   that covers an index, with a deadline.
 """
@@ -30,10 +32,18 @@ from .store.tiles import NodeReader
 INTERVAL_S = 1.0  # an event stays pending about this long
 SEED_BYTES = 32
 ED25519 = b"\x01"  # signature type in a signed note's key id
+PUT_BACK = (
+    "This database has checkpoints that its own key signed: put that key file back from your copy, "
+    "or name it in TRAILSEAL_SIGNING_KEY_FILE"
+)
 
 
 class SignerError(RuntimeError):
-    """The signer's refusal to sign, or a key file that is no key."""
+    """The signer's refusal to sign."""
+
+
+class KeyFileError(SignerError, ValueError):
+    """A key file that is no key, or not the one that signed this database's checkpoints."""
 
 
 def load_key(path: Path) -> Ed25519PrivateKey:
@@ -53,7 +63,7 @@ def _read_key(path: Path) -> Ed25519PrivateKey:
     try:
         return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(path.read_text()))
     except ValueError:
-        raise SignerError(f"{path} does not hold a key: 64 hex digits") from None
+        raise KeyFileError(f"{path} does not hold a key: 64 hex digits") from None
 
 
 class Signer:
@@ -71,10 +81,19 @@ class Signer:
 
     @classmethod
     def open(cls, store: Store, key_path: Path, prefix: str) -> "Signer":
-        """A signer with the key in a file; `prefix` is used if the database has none yet."""
+        """A signer with the key in a file; `prefix` is used if the database has none yet.
+
+        Raises KeyFileError.
+        """
         with store.write() as connection:
             chosen = checkpoints.choose_origin_prefix(connection, prefix)
-        return cls(store, load_key(key_path), chosen)
+            last = checkpoints.newest(connection)
+        if last is not None and not key_path.exists():
+            raise KeyFileError(f"{key_path} is missing. {PUT_BACK}")
+        signer = cls(store, load_key(key_path), chosen)
+        if last is not None and not signer._signed(last):
+            raise KeyFileError(f"{key_path} holds another key. {PUT_BACK}")
+        return signer
 
     def start(self) -> None:
         """Begin to sign in the background."""
@@ -178,6 +197,12 @@ class Signer:
         with self._published:
             self._published.notify_all()
         return row
+
+    def _signed(self, row: CheckpointRow) -> bool:
+        """Whether this key's id stands in a checkpoint's note."""
+        origin = self.origin(row.log_id)
+        signature = row.note.rpartition(f"\n\u2014 {origin} ")[2]
+        return base64.b64decode(signature)[:4] == self._key_hash(origin)
 
     def _key_hash(self, origin: str) -> bytes:
         return sha256(origin.encode() + b"\n" + ED25519 + self._public).digest()[:4]

@@ -15,7 +15,7 @@ from trailseal_server.auth import Caller
 from trailseal_server.ingest import Ingest
 from trailseal_server.log import EMPTY_ROOT
 from trailseal_server.problems import Problem
-from trailseal_server.signer import Signer, SignerError, load_key
+from trailseal_server.signer import KeyFileError, Signer, SignerError, load_key
 from trailseal_server.store import Store, checkpoints, keys, logs, tiles
 from trailseal_server.store.schema import events
 from trailseal_server.store.schema import logs as logs_table
@@ -147,6 +147,25 @@ def test_the_key_file_is_private_and_kept(tmp_path: Path) -> None:
     path.write_text("no key")
     with pytest.raises(SignerError):
         load_key(path)
+
+
+def test_another_key_than_the_databases_own_is_refused(
+    store: Store, ingest: Ingest, signer: Signer, tmp_path: Path
+) -> None:
+    """A lost key file is not made anew over old checkpoints, and a strange one is not taken."""
+    grow(ingest, 0, 1)
+    signer.seal("main")
+    key = tmp_path / "signing.key"
+    kept = key.read_text()
+    key.unlink()
+    with pytest.raises(KeyFileError, match=r"missing.*TRAILSEAL_SIGNING_KEY_FILE"):
+        Signer.open(store, key, "log.example")
+    assert not key.exists()
+    load_key(key)
+    with pytest.raises(KeyFileError, match="another key"):
+        Signer.open(store, key, "log.example")
+    key.write_text(kept)
+    Signer.open(store, key, "log.example")
 
 
 def test_the_origin_prefix_is_chosen_once(store: Store, signer: Signer, tmp_path: Path) -> None:

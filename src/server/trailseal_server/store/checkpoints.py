@@ -55,6 +55,13 @@ def latest(connection: Connection, log_id: str) -> CheckpointRow | None:
     return None if log is None else at(connection, log_id, log.sealed_size)
 
 
+def newest(connection: Connection) -> CheckpointRow | None:
+    """A last checkpoint of this database, of whichever log, or None before the first."""
+    sealed = select(logs_table.c.log_id).where(logs_table.c.sealed_size > 0).limit(1)
+    log_id = connection.execute(sealed).scalar()
+    return None if log_id is None else latest(connection, log_id)
+
+
 def listing(
     connection: Connection,
     log_id: str,
