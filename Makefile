@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test generate generate-check format lint types imports check rows bench dist clean
+.PHONY: help setup demo test faults faults-full generate generate-check format lint types imports check rows bench dist clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -55,11 +55,18 @@ imports: setup ## who may import whom
 
 check: generate-check lint types imports ## all checks but the tests
 
+faults: setup ## the promises under faults, in minutes
+	@$(BIN)/python -m pytest tests/faults $(ARGS)
+
+faults-full: setup ## the same with the numbers of the promises, for hours
+	@FAULT_ROUNDS=300 $(BIN)/python -m pytest tests/faults $(ARGS)
+
 rows: setup ## rows of the feature list and the tests that show them
 	@$(BIN)/python tests/rows.py
 
 bench: setup ## side-by-side measurements
 	@$(BIN)/python benchmarks/generated.py
+	@$(BIN)/python benchmarks/server.py
 
 dist: setup ## build the wheel and the sdist
 	@$(BIN)/python -m build --outdir dist .
