@@ -190,6 +190,61 @@ def test_a_bad_parameter_is_400_and_named(
     assert pointer in {each["pointer"] for each in answer.json()["errors"]}
 
 
+@pytest.mark.row("P-47")
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({"limit": 0}, "limit_invalid"),
+        ({"limit": "ten"}, "limit_invalid"),
+        ({"offset": -1}, "offset_invalid"),
+        ({"cursor": ""}, "cursor_invalid"),
+        ({"cursor": "nonsense"}, "cursor_invalid"),
+        ({"limit": 0, "offset": -1}, "request_invalid"),
+        ({"limt": 3}, "request_invalid"),
+    ],
+)
+def test_a_bad_page_of_a_search_has_the_code_of_its_member(
+    body: dict[str, Any], code: str, client: httpx.Client, log_id: str
+) -> None:
+    """As for lists, whose parameters have the same codes."""
+    client.post("/v1/events", params={"log_id": log_id}, json={"action": "x"})
+    found = client.post("/v1/searches", params={"log_id": log_id}, json={"query": ""}).json()
+    answer = client.post(f"/v1/searches/{found['search_id']}/results", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (400, code), answer.text
+    if "limit" in body and len(body) == 1:
+        answer = client.post("/v1/searches", params={"log_id": log_id}, json=body)
+        assert (answer.status_code, answer.json()["code"]) == (400, code), answer.text
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("searches/nope", "search_not_found"),
+        ("operations/nope", "operation_not_found"),
+        ("exports/nope", "export_not_found"),
+        ("exports/nope/content", "export_not_found"),
+        ("events/a%20b", "event_not_found"),
+        ("events/a%2Fb", "event_not_found"),
+        ("events/a%2fredact", "event_not_found"),
+        ("events/a%252Fb", "event_not_found"),
+        ("events%2Fexport", "route_not_found"),
+        ("logs/NOPE", "log_not_found"),
+        ("checkpoints/nope", "checkpoint_not_found"),
+        ("schemas/nope", "schema_not_registered"),
+        ("channels/nope", "channel_not_found"),
+        ("tenants/nope", "tenant_not_found"),
+        ("api-keys/nope", "key_not_found"),
+    ],
+)
+def test_an_id_of_a_wrong_form_is_as_missing_as_any(
+    path: str, code: str, client: httpx.Client
+) -> None:
+    """404 with the object's code, no rule of its form; an escaped slash is a part of the id."""
+    answer = client.get(f"/v1/{path}")
+    assert (answer.status_code, answer.json()["code"]) == (404, code), answer.text
+    assert "^" not in answer.text
+
+
 def _deep(levels: int) -> Any:
     value: Any = 1
     for _ in range(levels):

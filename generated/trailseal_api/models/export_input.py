@@ -28,12 +28,14 @@ class ExportInput(Model):
         filter_ (EventFilter | Unset): The filters of `listEvents`; all must match.
         query (str | Unset): A query as in `createSearch`, at most 4,096 characters.
         search_id (str | Unset): A search's id.
-        start (str | Unset): Earliest time, inclusive.
-        end (str | Unset): Latest time, inclusive.
+        start (str | Unset): Earliest time, inclusive; a date alone is the start of that day in UTC.
+        end (str | Unset): Latest time, inclusive; a date alone is the end of that day in UTC.
         last (str | Unset): A length of time: `30m`, `24h`, `7d`, `1mo`.
         time_field (TimeField | Unset): The server's clock or the client's.
         order (Order | Unset): Ascending or descending.
-        order_by (OrderBy | Unset): The field to sort by; equal values are sorted by index.
+        order_by (OrderBy | Unset): The field to sort by; equal values are sorted by index. `actor` and `resource` sort
+            by the id, `severity` by rank from info to critical. By another field than a time, more than 100,000 candidates
+            are refused (`query_invalid`).
         include_proofs (bool | Unset): Whether each line of a `jsonl` that is filtered, capped or descending has an
             inclusion proof, without which it cannot be verified. True if left out.
     """

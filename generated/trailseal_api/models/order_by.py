@@ -3,7 +3,9 @@ from ..types import OpenEnum
 
 
 class OrderBy(OpenEnum):
-    """The field to sort by; equal values are sorted by index."""
+    """The field to sort by; equal values are sorted by index. `actor` and `resource` sort by the
+    id, `severity` by rank from info to critical. By another field than a time, more than
+    100,000 candidates are refused (`query_invalid`)."""
 
     ACTION = "action"
     ACTOR = "actor"

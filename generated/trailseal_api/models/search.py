@@ -24,7 +24,7 @@ class Search(Model):
         created_at (datetime.datetime): RFC 3339.
         expires_at (datetime.datetime): When the stored search ends; 48 hours after its creation.
         count (int): Results in all, up to `max_results`.
-        count_exact (bool): False if there are more matches than `count`.
+        count_exact (bool): False if there may be more matches than `count`.
         items (list[EventRecord]): The first page.
         next_cursor (None | str): Gives the next page; null on the last one.
         has_more (bool): Whether another page follows.

@@ -24,12 +24,14 @@ class SearchInput(Model):
         query (str | Unset): The query, at most 4,096 characters; everything matches if left out.
         restrictions (Restrictions | Unset): Field paths and their allowed values, ANDed with the query; at most 16
             fields of 100 values each.
-        start (str | Unset): Earliest time, inclusive.
-        end (str | Unset): Latest time, inclusive.
+        start (str | Unset): Earliest time, inclusive; a date alone is the start of that day in UTC.
+        end (str | Unset): Latest time, inclusive; a date alone is the end of that day in UTC.
         last (str | Unset): A length of time: `30m`, `24h`, `7d`, `1mo`.
         time_field (TimeField | Unset): The server's clock or the client's.
         order (Order | Unset): Ascending or descending.
-        order_by (OrderBy | Unset): The field to sort by; equal values are sorted by index.
+        order_by (OrderBy | Unset): The field to sort by; equal values are sorted by index. `actor` and `resource` sort
+            by the id, `severity` by rank from info to critical. By another field than a time, more than 100,000 candidates
+            are refused (`query_invalid`).
         limit (int | Unset): Most items in a page, 1–1,000; 20 if left out.
         max_results (int | Unset): Most results in all, at most 1,000,000; 10,000 if left out.
         include (list[EventInclude] | Unset): What to add to each event.

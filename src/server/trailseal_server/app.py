@@ -4,6 +4,8 @@ Rules:
 - Every answer carries `Request-Id`: the request's own if it is 1-128 printable ASCII characters,
   else a new one. Every error is a problem document; what nobody foresaw is `internal_error`, logged
   with its traceback and told to nobody.
+- `%2F` in a path is a part of its segment, no separator: it stays escaped for the router, and no
+  id of the contract has a `%`.
 - The access log (`trailseal.server.access`) has method, path, status, milliseconds, operation, key
   id and request id: no query, no header, no body.
 - The lifespan opens the store and starts its threads; it ends them within `SHUTDOWN_DEADLINE`.
@@ -19,6 +21,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 import orjson
 import uvicorn
@@ -43,6 +46,7 @@ START_DEADLINE = 30.0  # seconds for a server in a thread: it may have to migrat
 
 _PROCESS = secrets.token_hex(8)  # random once: a request id must be unique, not unguessable
 _numbers = itertools.count(1)
+_SLASH = re.compile("%2f", re.IGNORECASE)
 _REQUEST_ID = re.compile(r"[!-~]{1,128}", re.ASCII)
 _access = logging.getLogger("trailseal.server.access")
 _log = logging.getLogger("trailseal.server")
@@ -110,6 +114,19 @@ def serve(
         _Announced(_config(settings), lambda: announce(Running(url, key))).run([listener])
 
 
+def run(settings: Settings) -> None:
+    """Run the server until SIGINT or SIGTERM, for a supervisor: it makes no key, and only logs.
+
+    Raises as `serve` does, and RuntimeError if it did not start.
+    """
+    Store.open(settings.database_url).close()  # what is wrong here is told in one line
+    with listening(settings) as (listener, url):
+        server = _Announced(_config(settings), lambda: _log.info("listens on %s", url))
+        server.run([listener])
+    if not server.started:
+        raise RuntimeError("the server did not start; its log says why")
+
+
 class _Announced(uvicorn.Server):
     """A server that says when it has started."""
 
@@ -168,6 +185,8 @@ class _Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if b"%2" in scope["raw_path"]:
+            scope["path"] = unquote(_SLASH.sub("%252F", scope["raw_path"].decode("ascii")))
         began, status, request_id = time.perf_counter(), 0, _request_id(scope)
 
         async def tagged(message: Message) -> None:
@@ -249,9 +268,8 @@ async def _from_starlette(_request: Request, error: Exception) -> Response:
 def _key(settings: Settings, *, new_key: bool) -> str | None:
     store = Store.open(settings.database_url)
     try:
-        Signer.open(
-            store, settings.key_file, settings.origin_prefix
-        )  # refused while it can be told
+        # A wrong signing key is refused while it can be told.
+        Signer.open(store, settings.key_file, settings.origin_prefix)
         return bootstrap(store, again=new_key)
     finally:
         store.close()

@@ -5,10 +5,11 @@ Rules:
 - An event is not held against the schema here, nor are items that the contract validates
   separately: whoever takes them does it one by one with `item_validator`, so that a bad one is one
   failed item, and so that it is done once. (An item that is no object refuses the whole.)
+- A member with an `x-error-code` gives its code to the problem, if nothing else is wrong.
 - The depth and the numbers of a single event are refused here (400), those of items with the item.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -68,6 +69,7 @@ class Body:
         self.is_json = JSON_TYPE in self.types
         self.items: Items | None = None
         self._validator: Draft202012Validator | None = None
+        self._codes: dict[str, str] = {}  # of the members that have their own, by pointer
         self.is_event = False
         if self.is_json:
             self._compile(spec["content"][JSON_TYPE]["schema"], components)
@@ -87,7 +89,10 @@ class Body:
         whole = schema
         while "$ref" in whole:
             whole = components["schemas"][whole["$ref"].rpartition("/")[2]]
-        for name, member in whole.get("properties", {}).items():
+        members = whole.get("properties", {})
+        codes = {f"/{name}": each.get("x-error-code") for name, each in members.items()}
+        self._codes = {pointer: code for pointer, code in codes.items() if code is not None}
+        for name, member in members.items():
             if member.get(SEPARATELY):
                 self.items = Items(name, member)
                 envelope = {"type": "array", "items": {"type": "object"}}
@@ -122,8 +127,12 @@ class Body:
         assert self._validator is not None  # noqa: S101 - only JSON bodies are parsed
         if errors := field_errors(self._validator, whole):
             detail = f"{errors[0].pointer or 'The body'} {errors[0].detail}"
-            raise Problem("request_invalid", detail, errors=errors)
+            raise Problem(self._code(errors), detail, errors=errors)
         return body
+
+    def _code(self, errors: Sequence[FieldError]) -> str:
+        codes = {self._codes.get(each.pointer, "request_invalid") for each in errors}
+        return codes.pop() if len(codes) == 1 else "request_invalid"
 
 
 def item_validator(name: str, components: Schema) -> Callable[[Any], list[FieldError]]:

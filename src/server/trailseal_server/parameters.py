@@ -5,6 +5,8 @@ Rules:
   would show events that nobody asked for. Unknown headers are none of our business.
 - A parameter that is given twice is refused, unless its schema is an array. An array of an enum may
   also be written as one value with commas (`include=total,proof`).
+- A path that no object can have is that of none: its `x-error-code` is a 404 like any other, for
+  nobody can tell a wrong form from a missing object.
 - Integers are decimal, booleans `true` or `false`; an empty value is a value.
 """
 
@@ -14,7 +16,7 @@ from typing import Any
 
 from starlette.requests import Request
 
-from .problems import FieldError, Problem
+from .problems import CODES, FieldError, Problem
 from .validation import Schema, compile_schema, field_errors
 
 _INTEGER = re.compile(r"-?[0-9]{1,16}")  # 16 digits hold every number within ±(2^53-1)
@@ -108,6 +110,9 @@ def _resolve(schema: Schema, components: Schema) -> Schema:
 def _problem(errors: list[FieldError]) -> Problem:
     codes = {each.code for each in errors} - {"field_required"}
     code = codes.pop() if len(codes) == 1 else "request_invalid"
+    for each in errors:
+        if CODES[each.code].status == 404:
+            return Problem(each.code, CODES[each.code].title)
     first = errors[0]
     return Problem(code, f"The parameter {first.pointer} {first.detail}", errors=errors)
 

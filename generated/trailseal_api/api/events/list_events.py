@@ -24,8 +24,9 @@ Args:
         all must match.
     schema_id (str | Unset): `schema.id`, exact.
     q (str | Unset): Words that must all occur in the event's text, 1–1,024 characters.
-    start (str | Unset): Earliest time, inclusive.
-    end (str | Unset): Latest time, inclusive.
+    start (str | Unset): Earliest time, inclusive; a date alone is the start of that day in
+        UTC.
+    end (str | Unset): Latest time, inclusive; a date alone is the end of that day in UTC.
     last (str | Unset): The time from so long ago until now; not together with `start` or
         `end`.
     time_field (TimeField | Unset): The server's clock or the client's.

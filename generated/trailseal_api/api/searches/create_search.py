@@ -6,7 +6,8 @@ shift; what is redacted later shows redacted. Words, `"a phrase"`, `field:value`
 `field="value"` (exact), dotted paths `data.amount>100`, `> >= < <=`, `prefix*`, `field:[a
 TO b]`, `has:field`, `-term`, `NOT`, `AND`, `OR`, parentheses. Short names: `message actor
 action target new old status source`. Syntax errors are 400 `query_invalid` with a
-`position`. Scope: `events:read`.
+`position`. A query that reads events' bodies looks at some 10,000 of them for a page: the
+page may be short or empty and still have a `next_cursor`. Scope: `events:read`.
 
 Args:
     log_id (str | Unset): The log; see "Which log" for what happens without it.
