@@ -153,6 +153,15 @@ def test_events_are_streamed_in_every_format(client: httpx.Client, log_id: str) 
         assert answer.content.count(b"test.done") == 2
 
 
+def test_an_empty_log_can_be_sealed(client: httpx.Client, log_id: str) -> None:
+    """Its checkpoint has size 0, and is found like any other."""
+    params = {"log_id": log_id}
+    sealed = client.post(f"/v1/logs/{log_id}/seal").json()
+    assert sealed["tree_size"] == 0
+    assert client.get("/v1/checkpoints/0", params=params).json() == sealed
+    assert client.get("/v1/checkpoints", params=params).json()["items"] == [sealed]
+
+
 def test_checkpoints_proofs_and_tiles(client: httpx.Client, log_id: str) -> None:
     """seal signs now; both proofs, the checkpoint list and the tiles speak of the same tree."""
     _log(client, log_id, "one")

@@ -18,7 +18,7 @@ class Checkpoint(Model):
 
     Attributes:
         origin (str): The log's name, `<prefix>/<log_id>`.
-        tree_size (int): A number of events, at least 1.
+        tree_size (int): A number of events; 0 for a log that was sealed while it was empty.
         root_hash (str): SHA-256 in lower-case hex, 64 characters.
         signed_note (str): The checkpoint as C2SP tlog-checkpoint in a signed note, byte for byte; verify this.
         published_at (str): When it was signed, by the server's clock.
