@@ -47,6 +47,36 @@ def test_a_search_is_a_snapshot_that_pages_repeat(trail: Any, searches: Searches
     assert searches.get(caller, search.search_id).count == 30
 
 
+def test_an_id_is_looked_up(trail: Any, searches: Searches) -> None:
+    """The exact id bounds the selection to its event; below OR and NOT it means the same."""
+    trail.append(
+        "main", [{"id": "evt-9", "action": "x.done"}, {"id": "evt-99", "action": "x.done"}]
+    )
+    caller = trail.caller()
+
+    def found(query: str) -> list[int]:
+        return indexes(searches.create(caller, "main", {"query": query}).page.items)
+
+    assert found('id="evt-9"') == [30]
+    assert found('id="evt-9" action:done') == [30]
+    assert found('id="evt-9" id="evt-99"') == []
+    assert found('id="EVT-9"') == found('id="evt-9" actor:u') == []
+    for event_id, place in ("evt-9", [30]), ("evt-\0", []):
+        request = {"restrictions": {"id": [event_id]}}
+        assert indexes(searches.create(caller, "main", request).page.items) == place
+    assert found('id="evt-9" OR id="evt-99"') == [31, 30]
+    assert found('action:done NOT id="evt-99" NOT actor:u') == [30]
+    with trail.store.read() as connection:
+        log = reads.find_log(connection, "main")
+        one = module.select_search(connection, log, {"query": 'id="evt-9"'}, 0)
+        earlier = module.select_search(
+            connection, reads.at_size(log, 30), {"query": 'id="evt-9"'}, 0
+        )
+    assert (one.low, one.high, one.checks) == (30, 31, ())
+    assert not one.is_range
+    assert earlier.low >= earlier.high
+
+
 @pytest.mark.row("P-44")
 def test_max_results_ends_the_list(trail: Any, searches: Searches) -> None:
     """The stored result has at most so many events, whatever the pages."""

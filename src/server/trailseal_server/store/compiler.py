@@ -10,6 +10,7 @@ Rules:
 - What the index cannot answer is checked on the events' bodies (query_evaluate.py), of those events
   that the index finds to carry the field. What it can answer of such a query is asked of it, also
   below OR and NOT: both ways never disagree about a word.
+- `id="…"` is one look into the events' own index: the place that it gives bounds the selection.
 - A name that no event carries is a match of nothing, said in the index's own terms.
 """
 
@@ -24,9 +25,9 @@ from .. import query_nodes as q
 from ..query import canonical, invalid, parse
 from ..query_evaluate import TIMES, BodyLeaf, Event, body_test, times_of
 from ..times import TimeRange
-from .schema import names
+from .schema import events, names
 from .search import EVERY, Either, Expression, Filters, Tokens, Without, Words, every
-from .terms import EXACT_FIELDS, NAME_FIELDS, exact_token, folded
+from .terms import EXACT_FIELDS, NAME_FIELDS, exact_token, folded, storable
 
 MAX_NAMES = 1000  # distinct names one partial match may stand for: each is a list to be merged
 
@@ -88,12 +89,14 @@ class Plan:
     """How a part of a query is answered.
 
     `near` holds every match (None: any event may match); `check` tells the matches in a chunk
-    (None: all of `near`). `times`, of the field named, say the same as the check.
+    (None: all of `near`). `times`, of the field named, or the index range `within` say the same as
+    the check.
     """
 
     near: Expression | None
     check: Check | None = None
     times: tuple[str, TimeRange] | None = None
+    within: tuple[int, int] | None = None
 
     def matches(self, chunk: Chunk) -> set[int]:
         """Which events of a chunk match."""
@@ -167,7 +170,17 @@ class Compiler:
         near = _carrying(term.field.partition(".")[0])
         return Plan(near, lambda chunk: {i for i, e in chunk.documents.items() if passes(e)})
 
+    def _by_id(self, event_id: str) -> Plan:
+        wanted = select(events.c.idx).where(
+            events.c.log_id == self._log_id, events.c.event_id == storable(event_id)
+        )
+        found = set(self._connection.execute(wanted).scalars())
+        within = (min(found), min(found) + 1) if found else (0, 0)
+        return Plan(EVERY, lambda chunk: found & chunk.documents.keys(), within=within)
+
     def _match(self, term: q.Match) -> Plan:
+        if term.field == "id" and term.mode == "equals":
+            return self._by_id(term.text)
         fields, prefix = _index_fields(term.field)
         if fields and term.mode == "equals":
             return Plan(_tokens(fields, prefix + term.text))
@@ -210,6 +223,8 @@ def _both(plans: Sequence[Plan]) -> Plan:
 
 
 def _either(plans: Sequence[Plan]) -> Plan:
+    if len(plans) == 1:
+        return plans[0]
     nears = [plan.near for plan in plans if plan.near is not None]
     near = Either(tuple(nears)) if len(nears) == len(plans) else None
     if near is not None and all(plan.check is None for plan in plans):

@@ -110,13 +110,17 @@ def select_events(
     """The events of a log's snapshot that pass the filters; raises `Problem` for bad ones."""
     plans = [*Compiler(connection, log.log_id, clock).filters(filters), *extra]
     match = every([plan.near for plan in plans if plan.near is not None])
-    checks = tuple(plan.check for plan in plans if plan.check is not None and not plan.times)
+    bounds = [plan for plan in plans if plan.times or plan.within]
+    checks = tuple(p.check for p in plans if p.check is not None and p not in bounds)
     selection = replace(Selection(log, 0, log.size, match, checks=checks), **_order(order_by))
     times = time_range(filters.start, filters.end, filters.last, clock=clock)
     selection = _during(connection, selection, filters.time_field, times)
-    for plan in plans:
+    for plan in bounds:
         if plan.times is not None:
             selection = _during(connection, selection, *plan.times)
+        if plan.within is not None:
+            low, high = max(selection.low, plan.within[0]), min(selection.high, plan.within[1])
+            selection = replace(selection, low=low, high=max(low, high))
     return selection
 
 
