@@ -51,15 +51,16 @@ def load_key(path: Path) -> Ed25519PrivateKey:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        return _read_key(path)
+        return read_key(path)
     with os.fdopen(descriptor, "w") as file:
         file.write(os.urandom(SEED_BYTES).hex() + "\n")
         file.flush()
         os.fsync(file.fileno())
-    return _read_key(path)
+    return read_key(path)
 
 
-def _read_key(path: Path) -> Ed25519PrivateKey:
+def read_key(path: Path) -> Ed25519PrivateKey:
+    """The key in a file; raises OSError without one, SignerError for anything else."""
     try:
         return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(path.read_text()))
     except ValueError:

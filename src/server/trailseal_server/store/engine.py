@@ -63,8 +63,7 @@ class Store:
         Raises ValueError for an engine that is not supported, an SQLite database in memory or a
         PostgreSQL one that is not UTF-8, OSError where the database cannot be opened.
         """
-        parsed = make_url(url)
-        store = cls(_ENGINES[_kind(parsed)](parsed))
+        parsed, store = make_url(url), cls.attach(url)
         try:
             with store.write() as connection:
                 if connection.dialect.name == "postgresql":
@@ -78,6 +77,12 @@ class Store:
             store.close()
             raise
         return store
+
+    @classmethod
+    def attach(cls, url: str) -> "Store":
+        """A database as it is, not migrated; nothing but its URL is checked yet (ValueError)."""
+        parsed = make_url(url)
+        return cls(_ENGINES[_kind(parsed)](parsed))
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

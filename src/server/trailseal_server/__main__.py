@@ -1,0 +1,5 @@
+"""`python -m trailseal_server` is `trailseal-server`."""
+
+from .command import main
+
+main()

@@ -1,0 +1,107 @@
+"""The operator's command, as processes on a real database: keys, migration, check, `run`."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+from sqlalchemy import text
+from trailseal_server.store import Store
+
+WAIT_S = 30.0
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def environment(make_database: Callable[[], str], tmp_path: Path) -> dict[str, str]:
+    """A new database, and where its files are."""
+    given = {
+        "DATABASE_URL": make_database(),
+        "SIGNING_KEY_FILE": str(tmp_path / "signing.key"),
+        "EXPORT_DIR": str(tmp_path / "exports"),
+    }
+    return {**os.environ, **{f"TRAILSEAL_{name}": value for name, value in given.items()}}
+
+
+@pytest.fixture
+def command(environment: dict[str, str]) -> Command:
+    """Runs `trailseal-server` with these arguments."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        given = [sys.executable, "-m", "trailseal_server", *arguments]
+        return subprocess.run(
+            given, env=environment, capture_output=True, check=False, text=True, timeout=WAIT_S
+        )
+
+    return run
+
+
+def test_from_an_empty_database_to_a_checked_one(
+    command: Command, environment: dict[str, str]
+) -> None:
+    """Migrate, make a key, run, log, stop, check: clean; then one byte changed: named, exit 1."""
+    assert command("check").returncode == 2, "there is no signing key yet"
+    assert command("migrate").returncode == 0
+    assert "already" in command("migrate").stdout
+    made = command("keys", "create", "--name", "app", "--scope", "admin", "--default-log", "main")
+    key = made.stdout.strip()
+    assert key not in made.stderr
+    given = [sys.executable, "-m", "trailseal_server", "run", "--port", "0"]
+    with subprocess.Popen(given, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        try:
+            line = next(line for line in process.stderr if "listens on" in line)
+            url = line.split()[-1]
+            with httpx.Client(headers={"Authorization": f"Bearer {key}"}, timeout=WAIT_S) as client:
+                events = [{"id": f"e-{n}", "action": "x.done"} for n in range(300)]
+                sent = client.post(f"{url}/v1/events/batch", json={"events": events})
+                assert sent.json()["created"] == 300
+                client.post(f"{url}/v1/logs/main/seal").raise_for_status()
+        finally:
+            process.send_signal(signal.SIGTERM)
+            rest = process.stderr.read()
+            assert process.wait(WAIT_S) == -signal.SIGTERM, rest  # after all was written
+    assert key not in rest
+    clean = command("check", "--json")
+    assert clean.returncode == 0, clean.stderr
+    assert json.loads(clean.stdout) == {"logs": 1, "events": 300, "checkpoints": 1, "damages": 0}
+    store = Store.attach(environment["TRAILSEAL_DATABASE_URL"])
+    with store.write() as connection:
+        connection.execute(text("UPDATE events SET body = leaf_hash WHERE idx = 17"))
+    store.close()
+    found = command("check", "--log", "main")
+    assert found.returncode == 1
+    assert found.stdout.startswith("main: event 17: ")
+    assert found.stdout.endswith("1 logs, 300 events, 1 checkpoints: 1 damaged\n")
+
+
+def test_keys_are_listed_and_revoked(command: Command) -> None:
+    """A revoked key stays listed; the secret is in no list; a wrong scope or id is named."""
+    options = ("--scope", "events:write", "--scope", "exports", "--tenant", "acme")
+    secret = command("keys", "create", "--name", "a b", *options, "--expires-in", "90d").stdout
+    key_id, state, tenant, scopes, name = command("keys", "list").stdout.strip().split("\t")
+    assert state.startswith("until 2")
+    assert (tenant, scopes, name) == ("acme", "events:write,exports", "a b")
+    assert secret.strip().split("_")[1] == key_id.removeprefix("key_")
+    assert command("keys", "revoke", key_id).returncode == 0
+    assert command("keys", "list").stdout.split("\t")[1] == "revoked"
+    again = command("keys", "revoke", key_id)
+    assert (again.returncode, key_id in again.stderr) == (1, True)
+    wrong = command("keys", "create", "--name", "c", "--scope", "everything")
+    assert (wrong.returncode, wrong.stdout) == (1, "")
+    assert "--scope everything is none of events:write" in wrong.stderr
+
+
+def test_what_cannot_be_checked_is_no_damage(command: Command) -> None:
+    """Exit 2, one line, no traceback: no key file; no such log; no database."""
+    assert command("migrate").returncode == 0
+    for arguments in ((), ("--log", "none"), ("--database-url", "sqlite:////nowhere/at/all.db")):
+        done = command("check", *arguments)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith("trailseal-server: ")
+        assert done.stderr.count("\n") == 1
