@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PINNED := --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test faults faults-full generate generate-check format lint types imports check rows bench dist clean
+.PHONY: help setup demo test faults faults-full generate generate-check format lint types imports check rows bench dist constraints clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -17,14 +18,14 @@ $(VENV)/.made:
 	@$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-$(VENV)/.runtime: $(VENV)/.made pyproject.toml
+$(VENV)/.runtime: $(VENV)/.made pyproject.toml constraints.txt
 	@echo "installing trailseal with its server …"
-	@$(PIP) install -e '.[cli,fast,server]'
+	@$(PIP) install $(PINNED) -e '.[cli,fast,server]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt generator/requirements.txt
 	@echo "installing what tests and checks need …"
-	@$(PIP) install -r requirements-dev.txt
+	@$(PIP) install $(PINNED) -r requirements-dev.txt
 	@touch $@
 
 setup: $(VENV)/.dev ## create .venv with everything that development needs
@@ -70,6 +71,12 @@ bench: setup ## side-by-side measurements
 
 dist: setup ## build the wheel and the sdist
 	@$(BIN)/python -m build --outdir dist .
+
+constraints: ## renew constraints.txt from the newest versions that fit
+	@$(PYTHON) -m venv $(VENV)-new
+	@$(VENV)-new/bin/python -m pip --quiet install '.[cli,fast,server]' -r requirements-dev.txt
+	@{ head -1 constraints.txt; $(VENV)-new/bin/python -m pip freeze | grep -v ^trailseal | sort -f; } > constraints.new
+	@mv constraints.new constraints.txt && rm -rf $(VENV)-new
 
 clean: ## remove what the commands above made
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .hypothesis
