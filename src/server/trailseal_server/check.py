@@ -8,10 +8,11 @@ Rules:
 - A checkpoint must be, byte for byte, what this key signs (Ed25519 is deterministic, RFC 8032) for
   its size and the root computed here; the log's last one is its largest, within its size.
 - Not checked, because no hash covers them: `sent_at`, `published_at`, settings; nor the indexes for
-  searching. A checkpoint that was removed below the last one is not missed.
+  searching. A checkpoint that was removed below the last one is missed only by `kept`.
 """
 
 import base64
+import re
 from collections.abc import Iterator
 from itertools import chain
 from typing import Any, NamedTuple
@@ -20,10 +21,12 @@ from .check_events import faults
 from .commitments import leaf_hash
 from .log import HASH_BYTES, extend, fold, split
 from .signer import Signer
-from .store import Store, audit
+from .store import Store, audit, checkpoints
 from .store.audit import Extent
 from .store.checkpoints import CheckpointRow
 from .store.tiles import HEIGHT, MAX_LEVEL, WIDTH
+
+_NOTE = re.compile(r"(.+)\n([0-9]{1,18})\n")
 
 Fault = tuple[str, str]  # the place in a log, what is wrong
 
@@ -82,6 +85,19 @@ class Check:
             yield from self.log(log_id)
         for table, log_id in audit.strays(self._store):
             yield Finding(log_id, table, "rows of a log that is not there")
+
+    def kept(self, note: str) -> Iterator[Finding]:
+        """Whether a checkpoint that was kept elsewhere is one of this database still; raises
+        ValueError where it is none."""
+        found = _NOTE.match(note)
+        if found is None:
+            raise ValueError("the kept file is no checkpoint: origin, size and root, a line each")
+        log_id, size = found[1].removeprefix(self._signer.origin("")), int(found[2])
+        with self._store.read() as connection:
+            row = checkpoints.at(connection, log_id, size)
+        if row is None or row.note != note:
+            reason = "was published and is not there: this database is an older one, or another's"
+            yield Finding(log_id, f"checkpoint {size}", reason)
 
     def log(self, log_id: str) -> Iterator[Finding]:
         """The damage of one log; raises ValueError if there is no such log."""

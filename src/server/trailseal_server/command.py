@@ -15,6 +15,8 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .settings import PREFIX, Settings
@@ -136,7 +138,8 @@ def check(given: argparse.Namespace) -> int:
             raise ValueError("the database has no origin yet: no server has run on it")
         checked = Check(store, Signer(store, key, prefix))
         damages = 0
-        for found in checked.log(given.log) if given.log else checked.all():
+        kept = checked.kept(given.contains.read_text("utf-8")) if given.contains else ()
+        for found in chain(kept, checked.log(given.log) if given.log else checked.all()):
             damages += 1
             line = f"{found.log_id}: {found.where}: {found.reason}"
             _out(json.dumps(found._asdict()) if given.json else printable(line))
@@ -197,6 +200,8 @@ def _parser() -> argparse.ArgumentParser:
     add(of_keys, "revoke", revoke_key).add_argument("key_id", metavar="KEY_ID")
     checking = add(commands, "check", check)
     checking.add_argument("--log", metavar="LOG_ID", help="this log only")
+    about = "a checkpoint kept elsewhere: damaged unless it is one of this database still"
+    checking.add_argument("--contains", type=Path, metavar="FILE", help=about)
     checking.add_argument("--json", action="store_true", help="one JSON object a line")
     return parser
 

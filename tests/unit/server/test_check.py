@@ -129,6 +129,18 @@ def test_a_log_that_went_back_is_named(trail: Trail) -> None:
     assert "beyond the log's size 3" in reasons
 
 
+def test_v3_an_older_database_lacks_the_checkpoint_that_was_kept(shared: Trail) -> None:
+    """A copy that agrees with itself is only betrayed by what was published since."""
+    check = Check(shared.store, shared.signer)
+    kept = shared.signer.seal("main").note
+    assert list(check.kept(kept)) == []
+    later = kept.replace("\n600\n", "\n601\n")
+    assert [(each.log_id, each.where) for each in check.kept(later)] == [("main", "checkpoint 601")]
+    assert [each.where for each in check.kept(kept + "\n")] == ["checkpoint 600"]
+    with pytest.raises(ValueError, match="no checkpoint"):
+        list(check.kept("hello"))
+
+
 def test_checkpoints_of_another_key_are_named(shared: Trail) -> None:
     """The signature, and nothing else, is wrong."""
     stranger = Trail(shared.store)
