@@ -97,6 +97,19 @@ def test_keys_are_listed_and_revoked(command: Command) -> None:
     assert "--scope everything is none of events:write" in wrong.stderr
 
 
+def test_run_fails_in_its_log_where_it_cannot_start(
+    command: Command, environment: dict[str, str]
+) -> None:
+    """Not 0, so that a supervisor sees it, and nothing on standard output."""
+    Path(environment["TRAILSEAL_SIGNING_KEY_FILE"]).write_text("no key")
+    done = command("run", "--port", "0")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "does not hold a key" in done.stderr
+    wrong = command("run", "--port", "70000")
+    assert (wrong.returncode, wrong.stdout) == (1, "")
+    assert "port" in wrong.stderr
+
+
 def test_what_cannot_be_checked_is_no_damage(command: Command) -> None:
     """Exit 2, one line, no traceback: no key file; no such log; no database."""
     assert command("migrate").returncode == 0

@@ -117,14 +117,11 @@ def serve(
 def run(settings: Settings) -> None:
     """Run the server until SIGINT or SIGTERM, for a supervisor: it makes no key, and only logs.
 
-    Raises as `serve` does, and RuntimeError if it did not start.
+    Raises as `serve` does; uvicorn exits with 3 if the application cannot start.
     """
     Store.open(settings.database_url).close()  # what is wrong here is told in one line
     with listening(settings) as (listener, url):
-        server = _Announced(_config(settings), lambda: _log.info("listens on %s", url))
-        server.run([listener])
-    if not server.started:
-        raise RuntimeError("the server did not start; its log says why")
+        _Announced(_config(settings), lambda: _log.info("listens on %s", url)).run([listener])
 
 
 class _Announced(uvicorn.Server):
