@@ -189,7 +189,7 @@ def test_a_wrong_key_is_an_authentication_error(side: Side, server: Running) -> 
 @pytest.mark.parametrize("dots", [".", ".."])
 def test_dots_are_no_event(side: Side, dots: str) -> None:
     """`/v1/events/.` is not the list of events."""
-    with pytest.raises(errors.RequestError):
+    with pytest.raises(errors.NotFoundError):
         side("get", dots)
 
 
