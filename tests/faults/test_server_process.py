@@ -165,7 +165,7 @@ def test_v1_what_was_acknowledged_survives_kills_and_checkpoints_never_go_back(
         reader = threading.Thread(target=watch, args=(server, key, seen))
         for thread in (*writers, reader):
             thread.start()
-        # The moment of the kill is the test; the first comes after a checkpoint, for there to be one.
+        # The moment of the kill is the test; the first comes after a checkpoint.
         time.sleep(random.uniform(0.1, 1.8) if round_ else 2.5)  # noqa: S311 - no secret
         server.end(signal.SIGKILL)
         for thread in (*writers, reader):
