@@ -19,8 +19,8 @@ class SchemaInput(Model):
 
     Attributes:
         document (Any | Unset): The JSON Schema (draft 7 or 2020-12, by its `$schema`; 2020-12 without one) as JSON.
-        text (str | Unset): The same as JSON or YAML text, at most 256 KiB. YAML without anchors, aliases and tags; `no`
-            and dates are text.
+        text (str | Unset): The same as JSON or YAML text, at most 262,144 characters. YAML without anchors, aliases and
+            tags; `no` and dates are text.
         schema_id (str | Unset): The id, 1–256 characters; the document's `$id` if left out.
         version (str | Unset): The version, 1–256 characters; the document's `version` if left out, where an integer
             stands for its digits.

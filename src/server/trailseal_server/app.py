@@ -119,7 +119,8 @@ def run(settings: Settings) -> None:
 
     Raises as `serve` does; uvicorn exits with 3 if the application cannot start.
     """
-    Store.open(settings.database_url).close()  # what is wrong here is told in one line
+    with _checked(settings):
+        pass
     with listening(settings) as (listener, url):
         _Announced(_config(settings), lambda: _log.info("listens on %s", url)).run([listener])
 
@@ -263,11 +264,17 @@ async def _from_starlette(_request: Request, error: Exception) -> Response:
 
 
 def _key(settings: Settings, *, new_key: bool) -> str | None:
+    with _checked(settings) as store:
+        return bootstrap(store, again=new_key)
+
+
+@contextmanager
+def _checked(settings: Settings) -> Iterator[Store]:
+    """The store, once: a database or a signing key that is wrong is refused while it can be told."""
     store = Store.open(settings.database_url)
     try:
-        # A wrong signing key is refused while it can be told.
         Signer.open(store, settings.key_file, settings.origin_prefix)
-        return bootstrap(store, again=new_key)
+        yield store
     finally:
         store.close()
 
