@@ -270,7 +270,7 @@ def _key(settings: Settings, *, new_key: bool) -> str | None:
 
 @contextmanager
 def _checked(settings: Settings) -> Iterator[Store]:
-    """The store, once: a database or a signing key that is wrong is refused while it can be told."""
+    """The store, for a moment: a wrong database or signing key is refused while it can be told."""
     store = Store.open(settings.database_url)
     try:
         Signer.open(store, settings.key_file, settings.origin_prefix)
