@@ -100,11 +100,12 @@ def test_keys_are_listed_and_revoked(command: Command) -> None:
 def test_run_fails_in_its_log_where_it_cannot_start(
     command: Command, environment: dict[str, str]
 ) -> None:
-    """Not 0, so that a supervisor sees it, and nothing on standard output."""
+    """Not 0, so that a supervisor sees it, in one line, and nothing on standard output."""
     Path(environment["TRAILSEAL_SIGNING_KEY_FILE"]).write_text("no key")
     done = command("run", "--port", "0")
-    assert (done.returncode, done.stdout) == (3, "")
+    assert (done.returncode, done.stdout) == (1, "")
     assert "does not hold a key" in done.stderr
+    assert done.stderr.count("\n") == 1
     wrong = command("run", "--port", "70000")
     assert (wrong.returncode, wrong.stdout) == (1, "")
     assert "port" in wrong.stderr
