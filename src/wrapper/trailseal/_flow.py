@@ -15,7 +15,7 @@ After httpx's `auth_flow` and psycopg's `generators` with `waiting`.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -24,15 +24,29 @@ from trailseal.errors import TransportError, from_transport
 T = TypeVar("T")
 
 
+class Content(Protocol):
+    """A body too large for memory: read in pieces, and from its beginning for each try."""
+
+    @property
+    def size(self) -> int:
+        """Bytes in all."""
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the body in pieces."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One HTTP request below the base URL; `url` is a path, already escaped."""
+    """One HTTP request; `url` is a path below the base URL, already escaped.
+
+    A whole URL instead names another place, which is told neither the API key nor more headers.
+    """
 
     method: str
     url: str
     params: Mapping[str, Any] = field(default_factory=dict, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    content: bytes | None = field(default=None, repr=False)
+    content: bytes | Content | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,12 @@ import logging
 import threading
 import time
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator
 from typing import Any, cast
 
 import httpx
 from trailseal_api.client import AuthenticatedClient
+from trailseal_api.types import async_content
 
 from trailseal._deadline import install, until
 from trailseal._flow import Attempt, Outcome, Request, Response
@@ -72,8 +73,17 @@ class _Base:
             headers["Accept-Encoding"] = "identity"  # ranges and digests are of the bytes as stored
         raw = {"method": request.method, "url": request.url, "headers": headers}
         timeout = httpx.Timeout(left, connect=min(left, CONNECT_TIMEOUT))
-        extra = {"params": request.params, "content": request.content, "timeout": timeout}
-        return {**self.api.prepare(raw), **extra}
+        content: Any = request.content
+        if content is not None and not isinstance(content, bytes):
+            headers["Content-Length"] = str(content.size)
+            content = self._stream(content.chunks())
+        extra = {"params": request.params or None, "content": content, "timeout": timeout}
+        here = request.url.startswith("/")  # else it is another's, who gets no key
+        return {**(self.api.prepare(raw) if here else raw), **extra}
+
+    def _stream(self, chunks: Iterator[bytes]) -> Iterator[bytes] | AsyncIterable[bytes]:
+        """A body's pieces as this side sends them."""
+        return chunks
 
     def _failure(self, request: Request, error: Exception) -> TransportError:
         """Judge an exception of httpx by whether the request may have reached the server."""
@@ -126,6 +136,9 @@ class Transport(_Base):
 
 class AsyncTransport(_Base):
     """On asyncio."""
+
+    def _stream(self, chunks: Iterator[bytes]) -> AsyncIterable[bytes]:
+        return cast("AsyncIterable[bytes]", async_content(chunks))
 
     def http(self) -> httpx.AsyncClient:
         """The httpx client, made at first use."""
@@ -216,10 +229,15 @@ def _system_reason(error: BaseException) -> str | None:
 
 
 def _failed(request: Request, phase: Any, reason: str) -> TransportError:
-    _log.debug("%s %s: %s", request.method, request.url, reason)
+    _log.debug("%s %s: %s", request.method, _shown(request.url), reason)
     return from_transport(phase, reason, request.headers.get("Request-Id"))
 
 
 def _logged(request: Request, response: Response) -> Response:
-    _log.debug("%s %s: %d", request.method, request.url, response.status)
+    _log.debug("%s %s: %d", request.method, _shown(request.url), response.status)
     return response
+
+
+def _shown(url: str) -> str:
+    """A URL as a log may show it: its query may be a signed permission."""
+    return url.partition("?")[0]
