@@ -2,24 +2,28 @@
 
 Rules:
 - Every answer carries `Request-Id`: the request's own if it is 1-128 printable ASCII characters,
-  else a new one. Every error is a problem document; what nobody foresaw is `internal_error`, logged
-  with its traceback and told to nobody.
+  else a new one. Every error is a problem document; what nobody foresaw is logged without any
+  content, and told to nobody (failures.py).
 - `%2F` in a path is a part of its segment, no separator: it stays escaped for the router, and no
   id of the contract has a `%`.
 - The access log (`trailseal.server.access`) has method, path, status, milliseconds, operation, key
   id and request id: no query, no header, no body.
-- The lifespan opens the store and starts its threads; it ends them within `SHUTDOWN_DEADLINE`.
+- The lifespan opens the store and starts its threads. SIGTERM ends it all within
+  `SHUTDOWN_DEADLINE`: requests that wait for something answer at once, the others are finished,
+  what was accepted is written, and the process exits with 0.
 """
 
 import itertools
 import logging
 import re
 import secrets
+import signal
 import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from types import FrameType
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
@@ -35,7 +39,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from . import api, contract
 from .bodies import EVENT, item_validator
-from .limits import MAX_CONNECTIONS, MAX_THREADS, SHUTDOWN_DEADLINE
+from .failures import account, problem_of
+from .limits import ANSWER_DEADLINE, MAX_CONNECTIONS, MAX_THREADS, SHUTDOWN_DEADLINE
 from .problems import PROBLEM_TYPE, Problem
 from .services import Services, bootstrap
 from .settings import Settings
@@ -77,7 +82,7 @@ def create_app(settings: Settings) -> Starlette:
         try:
             yield
         finally:
-            services.stop()
+            services.stop(SHUTDOWN_DEADLINE - ANSWER_DEADLINE)
 
     async def authenticate(request: Request) -> Any:
         services = request.app.state.services
@@ -111,7 +116,7 @@ def serve(
     """
     with listening(settings) as (listener, url):
         key = _key(settings, new_key=new_key)
-        _Announced(_config(settings), lambda: announce(Running(url, key))).run([listener])
+        _Server(settings, lambda: announce(Running(url, key))).run([listener])
 
 
 def run(settings: Settings) -> None:
@@ -122,20 +127,31 @@ def run(settings: Settings) -> None:
     with _checked(settings):
         pass
     with listening(settings) as (listener, url):
-        _Announced(_config(settings), lambda: _log.info("listens on %s", url)).run([listener])
+        _Server(settings, lambda: _log.info("listens on %s", url)).run([listener])
 
 
-class _Announced(uvicorn.Server):
-    """A server that says when it has started."""
+class _Server(uvicorn.Server):
+    """A server that says when it has started, and ends waiting requests when it stops."""
 
-    def __init__(self, config: uvicorn.Config, announce: Callable[[], object]) -> None:
-        super().__init__(config)
+    def __init__(self, settings: Settings, announce: Callable[[], object] = lambda: None) -> None:
+        self._app = create_app(settings)
         self._announce = announce
+        super().__init__(_config(settings, self._app))
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             self._announce()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._app.state.services.stopping.set()
+        await super().shutdown(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if sig == signal.SIGTERM:  # asked for: the exit code is 0, not that of a killed process
+            self.should_exit = True
+        else:
+            super().handle_exit(sig, frame)
 
 
 @contextmanager
@@ -146,7 +162,7 @@ def running(settings: Settings) -> Iterator[Running]:
     """
     with listening(settings) as (listener, url):
         key = _key(settings, new_key=False)
-        server = uvicorn.Server(_config(settings))
+        server = _Server(settings)
         thread = threading.Thread(target=server.run, args=([listener],), name="trailseal-server")
         thread.start()
         try:
@@ -202,11 +218,8 @@ class _Edge:
         except Problem as problem:
             await self._refuse(problem, status, request_id, scope, receive, tagged)
         except Exception as error:  # noqa: BLE001 - the last place that can answer at all
-            _log.exception("request %s failed", request_id)
-            detail = "The server failed; the request id finds the reason in its log"
-            failed = Problem("internal_error", detail)
-            failed.__cause__ = error
-            await self._refuse(failed, status, request_id, scope, receive, tagged)
+            _log.error("request %s failed\n%s", request_id, account(error))
+            await self._refuse(problem_of(error), status, request_id, scope, receive, tagged)
         finally:
             operation, key_id = scope.get("trailseal", ("-", "-"))
             spent = (time.perf_counter() - began) * 1000
@@ -233,7 +246,8 @@ class _Edge:
         send: Send,
     ) -> None:
         if status:
-            raise problem  # the answer has begun: break off the connection
+            # The answer has begun: break off the connection. What uvicorn logs has no content.
+            raise ConnectionAbortedError(f"an answer broke off: {problem.code}") from None
         await problem_response(problem, scope["path"], request_id)(scope, receive, send)
 
 
@@ -279,16 +293,16 @@ def _checked(settings: Settings) -> Iterator[Store]:
         store.close()
 
 
-def _config(settings: Settings) -> uvicorn.Config:
+def _config(settings: Settings, app: Starlette) -> uvicorn.Config:
     return uvicorn.Config(
-        create_app(settings),
+        app,
         host=settings.host,
         port=settings.port,
         log_config=None,
         access_log=False,
         server_header=False,
         limit_concurrency=MAX_CONNECTIONS,
-        timeout_graceful_shutdown=int(SHUTDOWN_DEADLINE),
+        timeout_graceful_shutdown=ANSWER_DEADLINE,
         lifespan="on",
     )
 

@@ -19,7 +19,8 @@ POLL_S = 0.1  # between looks while a request waits: one row by its key, for mos
 PROOF_WAIT = 3.0  # seconds that createEvent waits for a checkpoint
 MAX_THREADS = 32  # blocking handlers at once; the others queue
 MAX_CONNECTIONS = 1000  # beyond it uvicorn answers 503
-SHUTDOWN_DEADLINE = 10.0  # seconds to finish what was accepted
+SHUTDOWN_DEADLINE = 9.5  # seconds to finish what was accepted: ten, less what uvicorn needs
+ANSWER_DEADLINE = 6  # of these, for answers; the rest is for what writes behind them
 
 
 async def read_body(request: Request, limit: int, too_large: str = "body_too_large") -> bytes:

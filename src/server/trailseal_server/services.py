@@ -1,10 +1,12 @@
 """The parts of a running server, opened in order and stopped in the opposite one.
 
 Rules:
-- Nothing runs before `start`. `stop` writes what was accepted, within `SHUTDOWN_DEADLINE`.
-- A database without any key gets a first one, with the scope `admin`; it is shown once.
+- Nothing runs before `start`. `stop` writes what was accepted, all within one deadline.
+- A database without any key gets a first one, with the scope `admin`; it is shown once, by one of
+  the processes that start on it.
 """
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +18,6 @@ from .auth import Authenticator
 from .batches import Batches
 from .exports import Exports
 from .ingest import Ingest
-from .limits import SHUTDOWN_DEADLINE
 from .metrics import Metrics
 from .operations import Operations
 from .problems import FieldError
@@ -59,6 +60,7 @@ class Services:
     limits: dict[str, int]
     unsupported: Sequence[str]
     version: str = field(default_factory=lambda: version("trailseal"))
+    stopping: threading.Event = field(default_factory=threading.Event)  # whoever waits answers now
 
     @classmethod
     def open(
@@ -108,14 +110,21 @@ class Services:
         self.uploads.prepare()
         self.uploads.worker.start()
 
-    def stop(self) -> None:
-        """Write what was accepted, seal it, and end, within `SHUTDOWN_DEADLINE` seconds or so."""
-        end = time.monotonic() + SHUTDOWN_DEADLINE
-        self.uploads.worker.stop()
-        self.batches.worker.stop()
-        self.ingest.stop(SHUTDOWN_DEADLINE / 2)
-        self.exports.stop()
-        self.signer.stop(max(0.0, end - time.monotonic()))
+    def stop(self, seconds: float) -> None:
+        """Write what was accepted and end, together within `seconds`; jobs go back to the queue."""
+        end = time.monotonic() + seconds
+
+        def left() -> float:
+            return max(0.0, end - time.monotonic())
+
+        self.stopping.set()
+        workers = (self.uploads.worker, self.batches.worker, self.exports.worker)
+        for worker in workers:
+            worker.put_down()
+        self.ingest.stop(left())
+        for worker in workers:
+            worker.stop(left())
+        self.signer.stop(left())
         self.store.close()
 
 
@@ -123,7 +132,7 @@ def bootstrap(store: Store, *, again: bool = False) -> str | None:
     """The first key of a database, all-powerful and shown only now; None if it has one, unless
     another is asked for."""
     with store.write() as connection:
-        if keys.any_exists(connection) and not again:
+        if not keys.claim_first(connection) and not again:
             return None
         _, key = keys.create(
             connection, name="first key", scopes=["admin"], default_log=DEFAULT_LOG

@@ -14,6 +14,7 @@ Rules:
 """
 
 import base64
+import logging
 import os
 import threading
 import time
@@ -23,6 +24,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from .last_checkpoint import SUFFIX, LastCheckpoint, missing
 from .log import fold, range_hash, split
 from .problems import Problem
 from .store import Connection, SQLAlchemyError, Store, checkpoints, logs
@@ -36,10 +38,21 @@ PUT_BACK = (
     "This database has checkpoints that its own key signed: put that key file back from your copy, "
     "or name it in TRAILSEAL_SIGNING_KEY_FILE"
 )
+OLDER = (
+    "This server published the checkpoint %s, and the database lacks it: it is an older copy. "
+    "Recover it further. If that cannot be, begin a new database with another "
+    "TRAILSEAL_ORIGIN_PREFIX; see the guide to production"
+)
+
+_log = logging.getLogger("trailseal.server")
 
 
 class SignerError(RuntimeError):
     """The signer's refusal to sign."""
+
+
+class OlderDatabaseError(SignerError, ValueError):
+    """A database that lacks what this server published: signing in it would fork its logs."""
 
 
 class KeyFileError(SignerError, ValueError):
@@ -70,8 +83,15 @@ def read_key(path: Path) -> Ed25519PrivateKey:
 class Signer:
     """Signs for all logs of a store. `prefix` is what the database's origins begin with."""
 
-    def __init__(self, store: Store, key: Ed25519PrivateKey, prefix: str) -> None:
+    def __init__(
+        self,
+        store: Store,
+        key: Ed25519PrivateKey,
+        prefix: str,
+        last: LastCheckpoint | None = None,
+    ) -> None:
         self._store = store
+        self._last = last or LastCheckpoint()
         self._key = key
         self._prefix = prefix
         self._public = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
@@ -84,16 +104,20 @@ class Signer:
     def open(cls, store: Store, key_path: Path, prefix: str) -> "Signer":
         """A signer with the key in a file; `prefix` is used if the database has none yet.
 
-        Raises KeyFileError.
+        Raises KeyFileError, OlderDatabaseError.
         """
         with store.write() as connection:
             chosen = checkpoints.choose_origin_prefix(connection, prefix)
             last = checkpoints.newest(connection)
         if last is not None and not key_path.exists():
             raise KeyFileError(f"{key_path} is missing. {PUT_BACK}")
-        signer = cls(store, load_key(key_path), chosen)
+        remembered = LastCheckpoint(key_path.with_name(key_path.name + SUFFIX))
+        signer = cls(store, load_key(key_path), chosen, remembered)
         if last is not None and not signer._signed(last):
             raise KeyFileError(f"{key_path} holds another key. {PUT_BACK}")
+        remembered.load()
+        with store.read() as connection:
+            signer._refuse_older(connection, remembered.note)
         return signer
 
     def start(self) -> None:
@@ -129,9 +153,11 @@ class Signer:
     def seal(self, log_id: str) -> CheckpointRow:
         """The checkpoint of the log as it is now, signed unless there is one.
 
-        Raises Problem: log_not_found.
+        Raises Problem: log_not_found; SignerError.
         """
+        published = self._last.note
         with self._store.read() as connection:
+            self._refuse_older(connection, published)
             log = logs.find(connection, log_id)
             if log is None:
                 raise Problem("log_not_found", "There is no such log")
@@ -157,21 +183,32 @@ class Signer:
 
     def sign_all(self) -> None:
         """Seal every log that grew; one log's failure does not stop the others."""
-        self.last_error = None
+        failed: str | None = None
         with self._store.read() as connection:
             waiting = logs.unsealed(connection)
         for log_id in waiting:
             try:
                 self.seal(log_id)
             except (SignerError, Problem) as error:
-                self.last_error = f"{log_id}: {error}"
+                failed = f"{log_id}: {error}"
+        self._note_error(failed)
 
     def _run(self) -> None:
         while not self._stopping.wait(INTERVAL_S):
             try:
                 self.sign_all()
             except SQLAlchemyError as error:  # a busy or full disk: the next round tries again
-                self.last_error = type(error).__name__
+                self._note_error(type(error).__name__)
+
+    def _note_error(self, error: str | None) -> None:
+        if error is not None and error != self.last_error:  # once, not every second
+            _log.error("not signed: %s", error)
+        self.last_error = error
+
+    def _refuse_older(self, connection: Connection, published: str | None) -> None:
+        lacking = missing(connection, self._prefix, published)
+        if lacking is not None:
+            raise OlderDatabaseError(OLDER % lacking)
 
     def _root(self, connection: Connection, log: logs.LogRow, last: CheckpointRow | None) -> bytes:
         edge = split(log.edge)
@@ -195,6 +232,7 @@ class Signer:
                 if newer is None or newer.tree_size < log.size:
                     raise SignerError("the log went back while it was signed")
                 row = newer
+        self._last.remember(row)
         with self._published:
             self._published.notify_all()
         return row

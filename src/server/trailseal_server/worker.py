@@ -94,12 +94,16 @@ class Worker:
             self._thread = threading.Thread(target=self._run, name=f"{self._kind}s", daemon=True)
             self._thread.start()
 
-    def stop(self) -> None:
-        """End the worker within `STOP_DEADLINE_S`; its job goes back to the queue."""
+    def put_down(self) -> None:
+        """Ask the worker to end; its job goes back to the queue."""
         self._stopping.set()
         self._wake.set()
+
+    def stop(self, timeout: float = STOP_DEADLINE_S) -> None:
+        """End the worker, at most `timeout` seconds from now."""
+        self.put_down()
         if self._thread is not None:
-            self._thread.join(STOP_DEADLINE_S)
+            self._thread.join(timeout)
             self._thread = None
 
     def wake(self) -> None:

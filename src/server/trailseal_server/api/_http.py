@@ -47,12 +47,15 @@ def sent_at(call: ServerCall) -> int | None:
         raise Problem("request_invalid", f"Sent-At {advice}", errors=errors) from None
 
 
-async def until(look: Callable[[], Any], found: Callable[[Any], bool], seconds: float) -> Any:
-    """What `look`, which may block, last saw: when it is `found`, or after `seconds`."""
+async def until(
+    call: ServerCall, look: Callable[[], Any], found: Callable[[Any], bool], seconds: float
+) -> Any:
+    """What `look`, which may block, last saw: when it is `found`, after `seconds`, or when the
+    server stops."""
     end = asyncio.get_running_loop().time() + seconds
     while True:
         seen = await run_in_threadpool(look)
         left = end - asyncio.get_running_loop().time()
-        if left <= 0 or found(seen):
+        if left <= 0 or found(seen) or call.services.stopping.is_set():
             return seen
         await asyncio.sleep(min(POLL_S, left))

@@ -47,7 +47,7 @@ async def create_event(call: ServerCall) -> Response:
     receipt: Any = item.receipt
     if call.params.get("include"):
         receipt = asdict(receipt) | await until(
-            partial(_proof, call, item.receipt), bool, PROOF_WAIT
+            call, partial(_proof, call, item.receipt), bool, PROOF_WAIT
         )
     return answer(receipt, 200 if item.receipt.replayed else 201)
 
@@ -91,7 +91,7 @@ async def list_events(call: ServerCall) -> Response:
         advice = "needs order=asc and the tail_cursor of a page"
         error = FieldError("request_invalid", "/query/wait", advice)
         raise Problem("request_invalid", f"wait {advice}", errors=[error])
-    page = await until(partial(_list, call), _says_something, seconds)
+    page = await until(call, partial(_list, call), _says_something, seconds)
     return await run_in_threadpool(answer, page.as_json())
 
 

@@ -17,7 +17,7 @@ RETRY_AFTER_S = 1  # a small export takes about a second, most of it for its che
 async def get_operation(call: ServerCall) -> Response:
     """A job: 202 while it goes on, 200 when it has ended."""
     look = partial(call.services.operations.get, call.caller, call.params["operation_id"])
-    found = await until(look, _ended, call.params.get("wait", 0))
+    found = await until(call, look, _ended, call.params.get("wait", 0))
     if _ended(found):
         return answer(found)
     return answer(found, 202, {"Retry-After": str(RETRY_AFTER_S)})

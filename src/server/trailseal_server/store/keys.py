@@ -17,7 +17,8 @@ from hashlib import sha256
 from sqlalchemy import Connection, insert, select, update
 
 from . import micros
-from .schema import api_keys
+from .inserts import insert_missing
+from .schema import api_keys, meta
 
 ID_BYTES = 8
 SECRET_BYTES = 32
@@ -89,6 +90,14 @@ def find(connection: Connection, key: str) -> KeyRow | None:
 def any_exists(connection: Connection) -> bool:
     """Whether the database has a key at all."""
     return connection.execute(select(api_keys.c.key_id).limit(1)).first() is not None
+
+
+def claim_first(connection: Connection) -> bool:
+    """Whether this transaction may make the database's first key; one that is faster is waited for,
+    and then this one may not."""
+    if any_exists(connection):
+        return False
+    return insert_missing(connection, meta, {"name": "first_key", "value": str(micros.now())})
 
 
 def revoke(connection: Connection, key_id: str) -> bool:
