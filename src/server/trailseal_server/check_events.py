@@ -81,7 +81,7 @@ def redacted_fields_hash(prepared: Prepared, salts: list[Any], redactions: list[
         raise ValueError("a path occurs twice, or must not be redacted")
     above = {jcs(each["path"][:n]) for each in redactions for n in range(1, len(each["path"]) + 1)}
     hashes = dict(hidden)
-    for path, value in prepared.fields:
+    for path, value in zip(prepared.paths, prepared.values, strict=True):
         salt = kept.pop(path, None)
         if salt is not None:
             hashes[path] = sha256(b'["%b",%b,%b]' % (salt, path, value)).digest()

@@ -4,6 +4,8 @@ Rules:
 - The event is parsed JSON without `seed`, `signature` and `checksum`. `prepare` walks it once,
   refuses what the contract refuses (EventError names the first place), and keeps what hashing
   needs: each scalar and each empty container as JCS(path) and JCS(value), in order of JCS(path).
+- Events come in few shapes: the paths below an object with the same members at the same place, and
+  the order of the same paths, are worked out once and remembered.
 - A field's data is JCS of [salt, path, value], put together from its three JCS parts.
 - JCS (RFC 8785) has a fast path: orjson with sorted keys gives the same bytes when every float is
   written alike and no key is at or above U+D800 (JCS sorts by UTF-16 units).
@@ -12,7 +14,7 @@ Rules:
 import os
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import sha256, shake_128
 from struct import unpack
@@ -29,8 +31,9 @@ SEED_BYTES = 32
 SEEDS_DRAWN = 256  # at a time
 SALT_BYTES = 18  # 24 characters of base64url
 SALT_CHARS = 24
-STEP_CACHE = 4096  # paths come again and again
-MAX_KNOWN = 4096  # bytes of an event whose paths are remembered: bounds what STEP_CACHE may hold
+SHAPES = 2048  # remembered, of containers and of events
+MAX_MEMBERS = 64  # of a remembered shape, and
+MAX_PATH = 256  # bytes: whatever a client sends, what is remembered stays below some 100 MB
 
 _SALTS = b"trailseal/salts/v1\n"
 _FIELDS = b"trailseal/fields/v1\n"
@@ -38,7 +41,8 @@ _EVENT = "trailseal/event/v1\n"
 _UNICODE = "must be valid Unicode: no lone surrogates"
 
 Json = Any  # a parsed JSON value
-Step = Callable[[bytes, Any], tuple[bytes, bytes, bool]]
+Names = tuple[str, ...] | int  # of an object's members; how many items a list has
+Steps = tuple[tuple[bytes, bytes], ...]  # JCS of each path, and the same without its last bracket
 _seeds: deque[bytes] = deque()  # each is taken by one thread only, and by no forked process
 os.register_at_fork(after_in_child=_seeds.clear)
 
@@ -56,12 +60,13 @@ class EventError(ValueError):
 class Prepared(NamedTuple):
     """An event ready to be committed to.
 
-    `body` is its JCS; `fields` are JCS(path) and JCS(value) of every field, in the order of the
-    commitment.
+    `body` is its JCS; `paths` and `values` are JCS(path) and JCS(value) of every field, in the
+    order of the commitment.
     """
 
     body: bytes
-    fields: Sequence[tuple[bytes, bytes]]
+    paths: Sequence[bytes]
+    values: Sequence[bytes]
 
 
 def prepare(event: dict[str, Json]) -> Prepared:
@@ -70,10 +75,14 @@ def prepare(event: dict[str, Json]) -> Prepared:
         body = _dump(event)
     except TypeError:
         body = b""  # the walk says what is wrong, and where
-    fields: list[tuple[bytes, bytes]] = []
-    simple = _walk(event, b"[", 1, _known_step if 0 < len(body) <= MAX_KNOWN else _step, fields)
-    fields.sort()
-    return Prepared(body if simple else rfc8785.dumps(event), fields)
+    paths: list[bytes] = []
+    values: list[bytes] = []
+    simple = _walk(event, b"[", 1, paths, values)
+    order = _known_order if len(paths) <= MAX_MEMBERS else _order
+    ordered, places = order(tuple(paths))
+    if not simple:
+        body = rfc8785.dumps(event)
+    return Prepared(body, ordered, [values[place] for place in places])
 
 
 def new_seed() -> bytes:
@@ -110,12 +119,10 @@ def salts(seed: bytes, count: int) -> bytes:
 
 def field_hashes(prepared: Prepared, seed: bytes) -> list[bytes]:
     """SHA-256 of JCS([salt, path, value]) of each field."""
-    fields = prepared.fields
-    salted = unpack(f"{SALT_CHARS}s" * len(fields), salts(seed, len(fields)))
-    return [
-        sha256(b'["%b",%b,%b]' % (salt, path, value)).digest()
-        for salt, (path, value) in zip(salted, fields, strict=True)
-    ]
+    count = len(prepared.paths)
+    salted = unpack(f"{SALT_CHARS}s" * count, salts(seed, count))
+    fields = zip(salted, prepared.paths, prepared.values, strict=True)
+    return [sha256(b'["%b",%b,%b]' % field).digest() for field in fields]
 
 
 def fields_hash(prepared: Prepared, seed: bytes) -> str:
@@ -173,37 +180,64 @@ def _dump(value: Json) -> bytes:
 
 
 def _walk(
-    container: Json, path: bytes, depth: int, step: Step, fields: list[tuple[bytes, bytes]]
+    container: Json, path: bytes, depth: int, paths: list[bytes], values: list[bytes]
 ) -> bool:
     """Add the fields below `container`; answer whether orjson's bytes of it are JCS.
 
     `path` is JCS(its path) without the last bracket. The scalars that occur most are handled here,
     and not in a function of their own, because this loop runs for each field of each event.
     """
-    simple = True
-    for name, value in enumerate(container) if type(container) is list else container.items():
-        whole, at, sorts = step(path, name)
-        if not sorts:
-            simple = False
+    members, names = container, len(container)
+    if type(container) is dict:
+        members, names = container.values(), tuple(container)
+    known = len(container) <= MAX_MEMBERS and len(path) <= MAX_PATH
+    steps, simple = (_known_shape if known else _shape)(path, names)
+    for (whole, at), value in zip(steps, members, strict=True):
         kind = type(value)
         if kind is str or kind is bool or value is None:
             try:
-                fields.append((whole, dumps(value)))
+                values.append(dumps(value))
             except TypeError:
                 raise _refuse("event_invalid", at, _UNICODE) from None
+            paths.append(whole)
         elif kind is dict or kind is list:
             if depth == MAX_DEPTH:
                 raise _refuse("event_invalid", at, f"must not nest deeper than {MAX_DEPTH} levels")
             if not value:
-                fields.append((whole, dumps(value)))
-            elif not _walk(value, at, depth + 1, step, fields):
+                values.append(dumps(value))
+                paths.append(whole)
+            elif not _walk(value, at, depth + 1, paths, values):
                 simple = False
         else:
             data = _number(value, at)
-            fields.append((whole, data))
+            values.append(data)
+            paths.append(whole)
             if kind is not int and data != dumps(value):
                 simple = False
     return simple
+
+
+def _shape(before: bytes, names: Names) -> tuple[Steps, bool]:
+    """The steps below a container at the path `before`; and whether its names sort by code points
+    as they do by UTF-16 units."""
+    try:
+        keys = [dumps(name) for name in (range(names) if type(names) is int else names)]
+    except TypeError:
+        raise _refuse("event_invalid", before, _UNICODE) from None
+    comma = b"" if before == b"[" else b","
+    steps = [before + comma + key for key in keys]
+    simple = type(names) is int or max("".join(names), default="") < "\ud800"
+    return tuple((step + b"]", step) for step in steps), simple
+
+
+def _order(paths: tuple[bytes, ...]) -> tuple[tuple[bytes, ...], tuple[int, ...]]:
+    """The paths in the order of the commitment, and where each stood."""
+    places = tuple(sorted(range(len(paths)), key=paths.__getitem__))
+    return tuple(paths[place] for place in places), places
+
+
+_known_shape = lru_cache(maxsize=SHAPES)(_shape)
+_known_order = lru_cache(maxsize=SHAPES)(_order)
 
 
 def _number(value: Json, path: bytes) -> bytes:
@@ -213,20 +247,6 @@ def _number(value: Json, path: bytes) -> bytes:
     if not -MAX_NUMBER <= value <= MAX_NUMBER:  # false for NaN too
         raise _refuse("event_invalid", path, "numbers must lie within ±(2^53-1); send a string")
     return b"%d" % value if type(value) is int else rfc8785.dumps(value)
-
-
-def _step(before: bytes, name: str | int) -> tuple[bytes, bytes, bool]:
-    """JCS of the path one step on, whole and without its last bracket; and whether the name sorts
-    by code points as it does by UTF-16 units."""
-    try:
-        key = dumps(name)
-    except TypeError:
-        raise _refuse("event_invalid", before, _UNICODE) from None
-    at = before + key if before == b"[" else b"%b,%b" % (before, key)
-    return at + b"]", at, type(name) is int or all(char < "\ud800" for char in str(name))
-
-
-_known_step = lru_cache(maxsize=STEP_CACHE)(_step)
 
 
 def _refuse(code: str, path: bytes, detail: str) -> EventError:
