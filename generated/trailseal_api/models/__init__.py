@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from .export import Export
     from .export_format import ExportFormat
     from .export_input import ExportInput
+    from .export_line import ExportLine
     from .export_manifest import ExportManifest
     from .export_page import ExportPage
     from .field_error import FieldError
@@ -151,6 +152,7 @@ _MODULES = {
     "Export": ".export",
     "ExportFormat": ".export_format",
     "ExportInput": ".export_input",
+    "ExportLine": ".export_line",
     "ExportManifest": ".export_manifest",
     "ExportPage": ".export_page",
     "FieldError": ".field_error",
@@ -254,6 +256,7 @@ __all__ = (
     "Export",
     "ExportFormat",
     "ExportInput",
+    "ExportLine",
     "ExportManifest",
     "ExportPage",
     "FieldError",

@@ -52,7 +52,8 @@ class EventInput(Model):
             `fields_hash`, each
             with a line feed. It is checked against the key registered in the log under `key_id`, which
             must be valid when the server receives the event, else against `public_key`; with neither,
-            or with another `public_key` than the registered one, it is `signature_invalid`.
+            or with another `public_key` than the registered one, it is `signature_invalid`. An event
+            that is stored already may be repeated after its key has ended.
     """
 
     action: str

@@ -60,7 +60,8 @@ class EventRecord(Model):
             `fields_hash`, each
             with a line feed. It is checked against the key registered in the log under `key_id`, which
             must be valid when the server receives the event, else against `public_key`; with neither,
-            or with another `public_key` than the registered one, it is `signature_invalid`.
+            or with another `public_key` than the registered one, it is `signature_invalid`. An event
+            that is stored already may be repeated after its key has ended.
         redactions (list[Redaction] | Unset): The fields that were taken out.
         entry (str | Unset): The leaf's data: the exact JCS text that was hashed. With `include=proof`.
         seed (str | Unset): The seed of an event that nothing was taken out of. With `include=proof`.

@@ -23,6 +23,12 @@ class Limits(Model):
         upload_bytes (int): Most bytes in an upload.
         page_items (int): Most items in a page.
         wait_seconds (int): Longest `wait`, in seconds.
+        schema_characters (int): Most characters in a schema that is sent as `text`.
+        schema_levels (int): Deepest nesting of a schema.
+        schema_values (int): Most values in a schema, at any depth.
+        schema_patterns (int): Most patterns in a schema.
+        schema_subschemas (int): Most subschemas, references followed.
+        schema_versions (int): Most schema versions of one tenant.
     """
 
     event_bytes: int
@@ -31,6 +37,12 @@ class Limits(Model):
     upload_bytes: int
     page_items: int
     wait_seconds: int
+    schema_characters: int
+    schema_levels: int
+    schema_values: int
+    schema_patterns: int
+    schema_subschemas: int
+    schema_versions: int
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -46,6 +58,18 @@ class Limits(Model):
 
         wait_seconds = self.wait_seconds
 
+        schema_characters = self.schema_characters
+
+        schema_levels = self.schema_levels
+
+        schema_values = self.schema_values
+
+        schema_patterns = self.schema_patterns
+
+        schema_subschemas = self.schema_subschemas
+
+        schema_versions = self.schema_versions
+
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
         field_dict.update(
@@ -56,6 +80,12 @@ class Limits(Model):
                 "upload_bytes": upload_bytes,
                 "page_items": page_items,
                 "wait_seconds": wait_seconds,
+                "schema_characters": schema_characters,
+                "schema_levels": schema_levels,
+                "schema_values": schema_values,
+                "schema_patterns": schema_patterns,
+                "schema_subschemas": schema_subschemas,
+                "schema_versions": schema_versions,
             }
         )
 
@@ -76,6 +106,18 @@ class Limits(Model):
 
         wait_seconds = d.pop("wait_seconds")
 
+        schema_characters = d.pop("schema_characters")
+
+        schema_levels = d.pop("schema_levels")
+
+        schema_values = d.pop("schema_values")
+
+        schema_patterns = d.pop("schema_patterns")
+
+        schema_subschemas = d.pop("schema_subschemas")
+
+        schema_versions = d.pop("schema_versions")
+
         limits = cls(
             event_bytes=event_bytes,
             batch_events=batch_events,
@@ -83,6 +125,12 @@ class Limits(Model):
             upload_bytes=upload_bytes,
             page_items=page_items,
             wait_seconds=wait_seconds,
+            schema_characters=schema_characters,
+            schema_levels=schema_levels,
+            schema_values=schema_values,
+            schema_patterns=schema_patterns,
+            schema_subschemas=schema_subschemas,
+            schema_versions=schema_versions,
         )
 
         limits.additional_properties = d

@@ -33,7 +33,7 @@ COLUMNS = (
 )
 MEDIA_TYPES = {"jsonl": "application/x-ndjson", "json": "application/json", "csv": "text/csv"}
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")  # the same signs in full width too
 
 Line = tuple[EventRow, Sequence[str] | None]  # a row, and its proof where lines carry one
 

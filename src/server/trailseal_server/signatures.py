@@ -2,7 +2,8 @@
 
 Rules:
 - A registered key is found by `key_id`. It must be valid now, by the server's clock (a client could
-  write any `occurred_at`), and not revoked.
+  write any `occurred_at`), and not revoked, unless the log holds the event already: then nothing
+  new is stored, and whoever repeats it must get the first receipt.
 - A key that is not registered must be enclosed; prepare.py has verified that one. It says that the
   event was signed, not by whom.
 - An enclosed key under a registered id must be the registered one.
@@ -21,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from .auth import Caller
 from .commitments import signing_input
 from .problems import FieldError, Problem
-from .store import Store, micros, signing_keys
+from .store import Store, listings, micros, signing_keys
 from .store.signing_keys import SigningKey
 from .targets import Target, find_log
 
@@ -50,12 +51,22 @@ class Signatures:
             if enclosed is not None:
                 return []
             return _wrong("/key_id", "is not registered for this log; register it or enclose it")
-        if why := _out_of_force(key, micros.now()):
+        why = _out_of_force(key, micros.now())
+        if why and not self._stored(caller, target, event["id"]):
             return _wrong("/key_id", why)
         if enclosed is None:
             return _verify(key, event, committed)
         same = base64.b64decode(enclosed) == key.public_key  # verified by prepare.py
         return [] if same else _wrong("/public_key", "is not the key registered under this id")
+
+    def _stored(self, caller: Caller, target: Target, event_id: str) -> bool:
+        with self._store.read() as connection:
+            try:
+                log_id = find_log(connection, caller, target).log_id
+                listings.find_event(connection, log_id, event_id=event_id)
+            except Problem:
+                return False
+        return True
 
     def forget(self, key_id: str) -> None:
         """Read this key again at its next use: it was changed."""

@@ -21,6 +21,8 @@ Schema = Mapping[str, Any]
 Validator = Draft7Validator | Draft202012Validator
 MAX_SHOWN = 500  # characters that say what is allowed: a user's pattern or constant may be long
 MAX_OPTIONS_SHOWN = 32  # values of an enum in an error
+NO_NUL = r"^[^\x00]*$"  # the contract's pattern for text that PostgreSQL must hold as text
+NUL_ADVICE = "must not hold NUL (U+0000)"
 
 _TOO_LONG = {"maxLength": "characters", "maxItems": "items", "maxProperties": "members"}
 _BOUNDS = {
@@ -106,6 +108,8 @@ def _nearest(branches: list[list[ValidationError]], at: str) -> Iterator[FieldEr
 
 def _allowed(name: str, facts: dict[str, Any]) -> str:
     """What is allowed, in words, from the schema alone."""
+    if name == "pattern" and facts["pattern"] == NO_NUL:
+        return NUL_ADVICE
     if name == "enum":
         text = f"one of: {_listed(facts['options'])}"
     elif name == "const":

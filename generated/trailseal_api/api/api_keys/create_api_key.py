@@ -6,9 +6,6 @@ The secret is in this answer only, which is why an `Idempotency-Key` is refused 
 that it does not have. Scope: `admin`.
 
 Args:
-    idempotency_key (str | Unset): Makes repeating this call safe: the first answer is kept 24
-        hours for each API key and
-        given again. With another body 409 `idempotency_conflict`.
     body (ApiKeyInput): What a key may do.
 
 Raises:
@@ -26,7 +23,7 @@ import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient
-from ...types import UNSET, Response, Unset
+from ...types import Response
 
 if TYPE_CHECKING:
     from ...models.api_key_input import ApiKeyInput
@@ -37,12 +34,9 @@ if TYPE_CHECKING:
 def request_kwargs(
     *,
     body: ApiKeyInput,
-    idempotency_key: str | Unset = UNSET,
 ) -> dict[str, Any]:
     """The request as arguments of `httpx.Client.request`; its url is the path alone. Sends nothing."""
     headers: dict[str, Any] = {}
-    if not isinstance(idempotency_key, Unset):
-        headers["Idempotency-Key"] = idempotency_key
 
     _kwargs: dict[str, Any] = {
         "method": "POST",
@@ -95,12 +89,10 @@ def sync_detailed(
     *,
     client: AuthenticatedClient,
     body: ApiKeyInput,
-    idempotency_key: str | Unset = UNSET,
 ) -> Response[IssuedApiKey | Problem]:
     """Sends it; answers with status, headers and bytes beside the parsed body."""
     request = request_kwargs(
         body=body,
-        idempotency_key=idempotency_key,
     )
     return _response(client.get_httpx_client().request(**client.prepare(request)))
 
@@ -109,13 +101,11 @@ def sync(
     *,
     client: AuthenticatedClient,
     body: ApiKeyInput,
-    idempotency_key: str | Unset = UNSET,
 ) -> IssuedApiKey | Problem:
     """Sends it; answers with the parsed body alone."""
     return sync_detailed(
         client=client,
         body=body,
-        idempotency_key=idempotency_key,
     ).parsed
 
 
@@ -123,12 +113,10 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient,
     body: ApiKeyInput,
-    idempotency_key: str | Unset = UNSET,
 ) -> Response[IssuedApiKey | Problem]:
     """As sync_detailed, on asyncio."""
     request = request_kwargs(
         body=body,
-        idempotency_key=idempotency_key,
     )
     return _response(await client.get_async_httpx_client().request(**client.prepare(request)))
 
@@ -137,13 +125,11 @@ async def asyncio(
     *,
     client: AuthenticatedClient,
     body: ApiKeyInput,
-    idempotency_key: str | Unset = UNSET,
 ) -> IssuedApiKey | Problem:
     """As sync, on asyncio."""
     return (
         await asyncio_detailed(
             client=client,
             body=body,
-            idempotency_key=idempotency_key,
         )
     ).parsed

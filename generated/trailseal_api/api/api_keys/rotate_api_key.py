@@ -2,14 +2,12 @@
 """Replace an API key's secret
 
 Makes a new key with the same name, tenant, default log and scopes, which lives as long as
-the old one was made for; the old one expires after `grace_seconds`. A key that has ended
-is 404. An `Idempotency-Key` is refused as by `createApiKey`. Scope: `admin`.
+the old one was made for; the old one expires after `grace_seconds`, seen by other servers
+on the same database up to five seconds later. A key that has ended is 404. An
+`Idempotency-Key` is refused as by `createApiKey`. Scope: `admin`.
 
 Args:
     key_id (str): The API key's id.
-    idempotency_key (str | Unset): Makes repeating this call safe: the first answer is kept 24
-        hours for each API key and
-        given again. With another body 409 `idempotency_conflict`.
     body (ApiKeyRotation): How long the old key lives on.
 
 Raises:
@@ -27,7 +25,7 @@ import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient
-from ...types import UNSET, Response, Unset, path_segment
+from ...types import Response, path_segment
 
 if TYPE_CHECKING:
     from ...models.api_key_rotation import ApiKeyRotation
@@ -39,12 +37,9 @@ def request_kwargs(
     key_id: str,
     *,
     body: ApiKeyRotation,
-    idempotency_key: str | Unset = UNSET,
 ) -> dict[str, Any]:
     """The request as arguments of `httpx.Client.request`; its url is the path alone. Sends nothing."""
     headers: dict[str, Any] = {}
-    if not isinstance(idempotency_key, Unset):
-        headers["Idempotency-Key"] = idempotency_key
 
     _kwargs: dict[str, Any] = {
         "method": "POST",
@@ -98,13 +93,11 @@ def sync_detailed(
     *,
     client: AuthenticatedClient,
     body: ApiKeyRotation,
-    idempotency_key: str | Unset = UNSET,
 ) -> Response[IssuedApiKey | Problem]:
     """Sends it; answers with status, headers and bytes beside the parsed body."""
     request = request_kwargs(
         key_id=key_id,
         body=body,
-        idempotency_key=idempotency_key,
     )
     return _response(client.get_httpx_client().request(**client.prepare(request)))
 
@@ -114,14 +107,12 @@ def sync(
     *,
     client: AuthenticatedClient,
     body: ApiKeyRotation,
-    idempotency_key: str | Unset = UNSET,
 ) -> IssuedApiKey | Problem:
     """Sends it; answers with the parsed body alone."""
     return sync_detailed(
         key_id=key_id,
         client=client,
         body=body,
-        idempotency_key=idempotency_key,
     ).parsed
 
 
@@ -130,13 +121,11 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient,
     body: ApiKeyRotation,
-    idempotency_key: str | Unset = UNSET,
 ) -> Response[IssuedApiKey | Problem]:
     """As sync_detailed, on asyncio."""
     request = request_kwargs(
         key_id=key_id,
         body=body,
-        idempotency_key=idempotency_key,
     )
     return _response(await client.get_async_httpx_client().request(**client.prepare(request)))
 
@@ -146,7 +135,6 @@ async def asyncio(
     *,
     client: AuthenticatedClient,
     body: ApiKeyRotation,
-    idempotency_key: str | Unset = UNSET,
 ) -> IssuedApiKey | Problem:
     """As sync, on asyncio."""
     return (
@@ -154,6 +142,5 @@ async def asyncio(
             key_id=key_id,
             client=client,
             body=body,
-            idempotency_key=idempotency_key,
         )
     ).parsed

@@ -2,7 +2,8 @@
 """Create a log
 
 Makes a named log. A tenant's default log needs no call: it is made at its first event. The
-same input again answers 200. Scope: `admin`.
+same input again answers 200; the id with another owner, `public` or `description` is 400
+`request_invalid`. Scope: `admin`.
 
 Args:
     body (LogInput): A named log.

@@ -5,11 +5,20 @@ from starlette.responses import Response
 from .. import export_formats, vendors
 from ..contract import operation
 from ..problems import Problem
+from ..schemas import documents, registry, rules
 from ..store import listings, micros, tenants, usage
 from ._http import ServerCall, answer
 
 SIGNATURE_ALGORITHMS = ("ed25519",)
 PLAN = "self-hosted"  # this server sells nothing
+SCHEMA_LIMITS = {
+    "schema_characters": documents.MAX_CHARS,
+    "schema_levels": documents.MAX_DEPTH,
+    "schema_values": documents.MAX_VALUES,
+    "schema_patterns": rules.MAX_PATTERNS,
+    "schema_subschemas": rules.MAX_UNROLLED,
+    "schema_versions": registry.MAX_VERSIONS,
+}
 
 
 @operation("getCaller")
@@ -55,7 +64,7 @@ async def get_capabilities(call: ServerCall) -> Response:
     return answer(
         {
             "version": services.version,
-            "limits": services.limits,
+            "limits": services.limits | SCHEMA_LIMITS,
             "export_formats": list(export_formats.MEDIA_TYPES),
             "ingest_sources": list(vendors.MODULES),
             "signature_algorithms": SIGNATURE_ALGORITHMS,

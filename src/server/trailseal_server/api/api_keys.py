@@ -84,7 +84,7 @@ def rotate_api_key(call: ServerCall) -> Response:
 
 def _refuse_idempotency(call: ServerCall) -> None:
     """Keeping the answer for a day would keep the secret."""
-    if NAME in call.params:
+    if NAME in call.request.headers:
         advice = "cannot be used here, because the secret would have to be kept; leave it out"
         errors = [FieldError("request_invalid", f"/header/{NAME}", advice)]
         raise Problem("request_invalid", f"{NAME} {advice}", errors=errors)

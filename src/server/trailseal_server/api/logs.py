@@ -32,21 +32,23 @@ def list_logs(call: ServerCall) -> Response:
 
 @operation("createLog")
 def create_log(call: ServerCall) -> Response:
-    """Make a named log; 200 if it is there already with the same owner."""
+    """Make a named log; 200 if it is there already with the same input."""
     body = call.body
-    if "description" in body:
-        raise Problem("operation_unsupported", "This server keeps no descriptions yet: omit it")
-    wanted = (body.get("tenant_id", call.caller.tenant_id), body.get("public", False))
-    if call.caller.tenant_id not in {None, wanted[0]}:
+    wanted = {
+        "tenant_id": body.get("tenant_id", call.caller.tenant_id),
+        "public": body.get("public", False),
+        "description": body.get("description"),
+    }
+    if call.caller.tenant_id not in {None, wanted["tenant_id"]}:
         raise Problem("tenant_mismatch", "The API key is bound to another tenant")
     try:
         with call.services.store.write() as connection:
-            row = logs.create(connection, body["log_id"], tenant_id=wanted[0], public=wanted[1])
+            row = logs.create(connection, body["log_id"], **wanted)
         return answer(_log(call, row), 201)
     except IntegrityError:
         with call.services.store.read() as connection:
             row = reads.find_log(connection, body["log_id"])
-    if (row.tenant_id, row.public) != wanted:
+    if any(getattr(row, name) != value for name, value in wanted.items()):
         raise _bad("/log_id", "is taken by another log; choose another name")
     return answer(_log(call, row))
 
@@ -181,7 +183,8 @@ def _log(call: ServerCall, row: LogRow) -> dict[str, Any]:
         "sealed_size": row.sealed_size,
         "created_at": micros.text(row.created_at),
     }
-    return body if row.tenant_id is None else {**body, "tenant_id": row.tenant_id}
+    own = {"tenant_id": row.tenant_id, "description": row.description}
+    return body | {name: value for name, value in own.items() if value is not None}
 
 
 def _checkpoint(call: ServerCall, row: CheckpointRow) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import yaml
 from ..problems import FieldError, Problem
 from ..strict_json import MAX_NUMBER, parse, token
 
+MAX_CHARS = 1 << 18  # of a document's text; the contract's limit
 MAX_DEPTH = 32  # of a schema; what it describes nests about half as deep
 MAX_VALUES = 20_000  # in one document: 256 KiB hold more only if they are nearly empty
 

@@ -21,7 +21,7 @@ import orjson
 from ..problems import FieldError, Problem
 from ..store import Store, schemas
 from ..store.schemas import SHARED, SchemaRow
-from ..validation import Validator, field_errors
+from ..validation import NUL_ADVICE, Validator, field_errors
 from . import compatibility, rules
 from .documents import invalid, read
 
@@ -170,6 +170,8 @@ def _name(given: str | None, document: dict[str, Any], member: str, at: str) -> 
         own = str(own)
     if not isinstance(own, str) or not 0 < len(own) <= MAX_NAME:
         raise invalid(at, f"must be text of 1 to {MAX_NAME} characters, here or in the request")
+    if "\0" in own:
+        raise invalid(at, NUL_ADVICE)
     if given not in {None, own}:
         raise invalid(at, "must be what the request says")
     return own

@@ -10,7 +10,7 @@ Rules:
 
 import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import ColumnElement, Connection, insert, select, text
 
@@ -35,6 +35,7 @@ class LogRow:
     sealed_size: int
     public: bool
     created_at: int
+    description: str | None = None
 
 
 def find(connection: Connection, log_id: str, *, lock: bool = False) -> LogRow | None:
@@ -48,10 +49,16 @@ def find_default(connection: Connection, tenant_id: str, *, lock: bool = False) 
 
 
 def create(
-    connection: Connection, log_id: str, *, tenant_id: str | None = None, public: bool = False
+    connection: Connection,
+    log_id: str,
+    *,
+    tenant_id: str | None = None,
+    public: bool = False,
+    description: str | None = None,
 ) -> LogRow:
     """Make a named log; raises sqlalchemy.exc.IntegrityError if the name is taken."""
     row = _new(connection, log_id, tenant_id=tenant_id, default_for=None, public=public)
+    row = replace(row, description=description)
     connection.execute(insert(logs).values(_values(row)))
     return row
 

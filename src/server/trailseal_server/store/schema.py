@@ -59,6 +59,7 @@ logs = Table(
     Column("sealed_size", BigInteger, nullable=False),
     Column("public", Boolean, nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    Column("description", Text),
     Index("logs_unsealed", "log_id", sqlite_where=UNSEALED, postgresql_where=UNSEALED),
 )
 
