@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import rfc8785
 from trailseal.verify import Verifier, _audit, bundle
+from trailseal.verify import report as report_module
 from trailseal.verify.errors import IntegrityError, TrailSealError, UnverifiableError
 from trailseal.verify.report import BAD_INPUT, COULD_NOT_VERIFY, FAILED, VERIFIED, Report
 
@@ -431,7 +432,7 @@ def test_a_line_too_long_is_one_bad_line(log, tmp_path, monkeypatch) -> None:
 
 def test_findings_are_bounded_and_counted(tools, tmp_path, monkeypatch) -> None:
     """A report stays small, and its verdict counts what it does not list."""
-    monkeypatch.setattr(_audit, "MAX_FINDINGS", 2)
+    monkeypatch.setattr(report_module, "MAX_FINDINGS", 2)
     log = tools.Log().grow(5)
     report = verify(log, log.export(tmp_path, lines=[b"{}"] * 5))
     assert (len(report.findings), report.counts) == (2, {"malformed": 5, "unverifiable": 1})

@@ -50,9 +50,11 @@ def test_signatures_by_unknown_keys_are_ignored_and_known_ones_must_be_right(log
     note = log.note("hello\n")
     both = note + witness.note("hello\n").split("\n\n")[1]
     Note.parse(both).verify([key], log.origin)
-    wrong = log.note("other\n").split("\n\n")[1]
+    wrong = "hello\n\n" + log.note("other\n").split("\n\n")[1]
     with pytest.raises(ProofError):
-        Note.parse(note + wrong).verify([key], log.origin)
+        Note.parse(wrong).verify([key], log.origin)
+    with pytest.raises(MalformedError):
+        Note.parse(note + wrong.split("\n\n")[1])
     with pytest.raises(UnverifiableError):
         Note.parse(note).verify([key], "witness.example")
     rotated = tools.Log(key=witness.key)

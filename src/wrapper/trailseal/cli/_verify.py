@@ -1,22 +1,41 @@
-"""`trailseal verify`: checks a downloaded export, offline."""
+"""`trailseal verify`: checks a downloaded export, or records with proofs, offline."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
-COULD_NOT_VERIFY, BAD_INPUT = 2, 3
+from ._exits import BAD_INPUT, USAGE, Mistake, printable, say, stop
+
+if TYPE_CHECKING:
+    from trailseal.verify import Report, Verifier
+
+COULD_NOT_VERIFY = USAGE
+STDIN = Path("-")
+MAX_RECORD_BYTES = 32 << 20  # what is longer is several lines, none of them a record
 
 
-def verify(
+def verify(  # noqa: PLR0917  # typer passes them by name
     path: Annotated[
-        Path, typer.Argument(help="The export: NAME.jsonl[.gz], with its manifest beside it.")
+        Path,
+        typer.Argument(
+            help="The export: NAME.jsonl[.gz] with its manifest beside it, its directory, or - for "
+            "standard input (with --manifest; else records or receipts with proofs, one a line)."
+        ),
     ],
     key: Annotated[
         list[str] | None,
         typer.Option(help="A verifier key that you trust, name+hash+base64. May be repeated."),
+    ] = None,
+    policy: Annotated[
+        Path | None,
+        typer.Option(help="A TOML file that names the logs and signers that you trust."),
+    ] = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(help="NAME.manifest.json, where the content comes from standard input."),
     ] = None,
     complete: Annotated[
         bool, typer.Option("--complete", help="Also require that nothing of the range is missing.")
@@ -26,32 +45,62 @@ def verify(
     """Check an export offline: every event, its place in the log, and the log's signature.
 
     Needs no account and no network. The log's operator publishes its key; the server names it
-    too (client.verification_keys()). Without --key it can say whether the export agrees with
-    itself, but not who signed it, and exits 2.
+    too (trailseal keys verification). Without --key or --policy it can say whether the export
+    agrees with itself, but not who signed it, and exits 2.
 
-    Exit codes: 0 verified; 1 failed; 2 could not verify, something needed is missing; 3 bad input.
+    A policy: [logs] with "ORIGIN" = ["VERIFIER KEY"], [signers] with KEY_ID = "BASE64 PUBLIC KEY".
     """
-    from trailseal.verify import Verifier  # noqa: PLC0415 (loads cryptography)
+    show = None if as_json else _tell
+    told = check(path, key or [], complete=complete, show=show, policy=policy, manifest=manifest)
+    raise typer.Exit(told)
+
+
+def check(
+    path: Path,
+    keys: list[str],
+    *,
+    complete: bool,
+    show: Callable[..., object] | None,
+    policy: Path | None = None,
+    manifest: Path | None = None,
+) -> int:
+    """Verify, show the report line by line (as JSON without `show`), and return the exit code."""
+    from trailseal.verify import TrustPolicy, UnverifiableError, Verifier  # noqa: PLC0415  # slow
     from trailseal.verify.errors import TrailSealError  # noqa: PLC0415
 
-    console = Console(highlight=False, soft_wrap=True)
     try:
-        report = Verifier(keys=key or []).verify_bundle(path, complete=complete)
+        trusted = TrustPolicy.load(policy) if policy else TrustPolicy((), {})
+        verifier = Verifier([*trusted.keys, *keys], signing_keys=trusted.signing_keys)
+        report = _report(verifier, path, manifest, complete=complete)
+    except UnverifiableError as error:
+        stop(str(error), COULD_NOT_VERIFY)
     except (OSError, TrailSealError) as error:
-        errors = Console(stderr=True, highlight=False, soft_wrap=True)
-        errors.print(f"trailseal: {printable(str(error))}", markup=False, style="red")
-        raise typer.Exit(BAD_INPUT) from None
-    if as_json:
+        stop(str(error), BAD_INPUT)
+    if show is None:
         typer.echo(json.dumps(report.to_dict()))
-    else:
-        colour = {0: "green", 1: "red"}.get(report.exit_code, "yellow")
-        for line in report.summary():
-            console.print(printable(line), markup=False, style=colour)
-        if not key and report.exit_code == COULD_NOT_VERIFY:
-            console.print("Pass the log's key with --key; see trailseal verify --help.")
-    raise typer.Exit(report.exit_code)
+        return report.exit_code
+    colour = {0: "green", 1: "red"}.get(report.exit_code, "yellow")
+    for line in report.summary():
+        show(line, colour=colour)
+    if not keys and not policy and report.exit_code == COULD_NOT_VERIFY:
+        say("Pass the log's key with --key; see trailseal verify --help.")
+    return report.exit_code
 
 
-def printable(line: str) -> str:
-    """Without control characters: names in a file that is being checked may be hostile."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in line)
+def _report(verifier: "Verifier", path: Path, manifest: Path | None, *, complete: bool) -> "Report":
+    if path != STDIN:
+        return verifier.verify_bundle(path, manifest=manifest, complete=complete)
+    stream = typer.get_binary_stream("stdin")
+    if manifest is not None:
+        return verifier.verify_bundle(stream, manifest=manifest, complete=complete)
+    if complete:
+        raise Mistake("--complete needs the --manifest of what comes from standard input")
+    return verifier.verify_records(iter(lambda: stream.readline(MAX_RECORD_BYTES), b""))
+
+
+def _tell(line: str, colour: str) -> None:
+    import os  # noqa: PLC0415
+    import sys  # noqa: PLC0415
+
+    plain = "NO_COLOR" in os.environ or not sys.stdout.isatty()
+    typer.secho(printable(line), fg=None if plain else colour)

@@ -28,10 +28,11 @@ if TYPE_CHECKING:
         UnverifiableError,
     )
     from .note import Note, VerifierKey
+    from .policy import TrustPolicy
     from .report import Finding, Progress, Report
     from .verifier import Verifier
 
-_MODULES = ("errors", "note", "checkpoint", "report", "verifier")  # the cheapest first
+_MODULES = ("errors", "note", "checkpoint", "policy", "report", "verifier")  # the cheapest first
 
 __all__ = [
     "Checkpoint",
@@ -45,6 +46,7 @@ __all__ = [
     "ProofError",
     "Report",
     "TrailSealError",
+    "TrustPolicy",
     "UnverifiableError",
     "Verifier",
     "VerifierKey",

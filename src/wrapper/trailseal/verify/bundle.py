@@ -3,7 +3,8 @@
 1. A bundle is `NAME.jsonl[.gz]` with `NAME.manifest.json`, `NAME.manifest.note` and
    `NAME.checkpoint` beside it.
 2. Every byte of the content file goes through SHA-256, also those behind a fault.
-3. Lines, files and the expansion of compressed data have limits. A line too long is one bad
+3. The content may come from standard input instead, once, from start to end.
+4. Lines, files and the expansion of compressed data have limits. A line too long is one bad
    line; reading goes on behind it. Compressed data that is damaged ends the lines.
 """
 
@@ -14,31 +15,32 @@ import hashlib
 import io
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from ._values import member, optional, sha256_hex, sha256_list
-from .canonical import MAX_DEPTH, loads
+from .canonical import loads
 from .entry import Entry
 from .errors import MalformedError, ProofError, UnverifiableError
+from .line import MAX_LINE_BYTES
 
-MAX_LINE_BYTES = 32 << 20  # a redacted 1 MiB event of half a million fields, a salt for each
 MAX_SIDECAR_BYTES = 1 << 20  # a manifest holds two entries, proofs and a checkpoint: 200 KiB
 MAX_EXPANSION = 200  # decompressed bytes for each compressed one: salts and hashes do not compress
 FREE_EXPANSION_BYTES = 64 << 20  # below this no expansion harms
 _CHUNK = 1 << 16
+_MANIFEST = ".manifest.json"
 
 Node = tuple[int, int, bytes]  # level, index, hash
-
-_LINE_MEMBERS = frozenset({"index", "event", "entry", "seed", "salts", "redactions", "proof"})
 
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Where the four files of a bundle are."""
+    """Where the files of a bundle are."""
 
-    content: Path
+    content: Path | BinaryIO
     manifest: Path
     manifest_note: Path
     checkpoint: Path
@@ -59,12 +61,30 @@ class Files:
             raise MalformedError(f"there is no {path.name}", kind="input")
         if not path.is_file() or name == path.name.removesuffix(".gz"):
             raise MalformedError("not a file NAME.jsonl or NAME.jsonl.gz", kind="input")
-        return cls(
-            content=path,
-            manifest=path.with_name(f"{name}.manifest.json"),
-            manifest_note=path.with_name(f"{name}.manifest.note"),
-            checkpoint=path.with_name(f"{name}.checkpoint"),
-        )
+        return cls.beside(path.with_name(f"{name}{_MANIFEST}"), path)
+
+    @classmethod
+    def beside(cls, manifest: Path, content: Path | BinaryIO) -> Files:
+        """From NAME.manifest.json, with its notes beside it; the content may be anywhere."""
+        if not manifest.name.endswith(_MANIFEST):
+            raise MalformedError(f"the manifest must be a file NAME{_MANIFEST}", kind="input")
+        stem = manifest.name.removesuffix(_MANIFEST)
+        note, checkpoint = f"{stem}.manifest.note", f"{stem}.checkpoint"
+        return cls(content, manifest, manifest.with_name(note), manifest.with_name(checkpoint))
+
+    @contextmanager
+    def open_content(self) -> Iterator[BinaryIO]:
+        """The content, to be read from its start; `MalformedError` where it cannot be opened."""
+        if not isinstance(self.content, Path):
+            yield self.content
+            return
+        try:
+            file = self.content.open("rb")
+        except OSError as error:
+            reason = f"cannot read {self.content.name}: {error.strerror}"
+            raise MalformedError(reason, kind="input") from None
+        with file:
+            yield file
 
 
 def read_sidecar(path: Path) -> bytes:
@@ -214,57 +234,32 @@ def _node(item: object) -> Node:
     raise MalformedError("a node of 'boundary' must be [level, index, hash]")
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line of the content. `commitments` holds `seed`, or `salts` and `redactions`."""
-
-    index: int
-    event: Mapping[str, object]
-    entry: str
-    commitments: Mapping[str, object]
-    proof: list[bytes] | None
-
-    @classmethod
-    def parse(cls, text: bytes | None) -> Line:
-        """Read one line, strictly, None being one too long; raises `MalformedError`."""
-        if text is None:
-            raise MalformedError(f"the line is longer than {MAX_LINE_BYTES} bytes")
-        raw = loads(text, max_depth=MAX_DEPTH + 1)  # the event is one level down
-        if not isinstance(raw, dict) or not raw.keys() <= _LINE_MEMBERS:
-            raise MalformedError("a line must be an object with the members of an export line")
-        proof = raw.get("proof")
-        return cls(
-            member(raw, "index", int),
-            member(raw, "event", dict),
-            member(raw, "entry", str),
-            raw,
-            None if proof is None else sha256_list(proof, "'proof'"),
-        )
-
-
 class Content:
-    """An open content file: first its lines, then its size and digest."""
+    """An open content file: first its lines, then whether it is the manifest's."""
 
-    def __init__(self, file: io.BufferedIOBase, *, compressed: bool) -> None:
+    def __init__(self, file: BinaryIO, *, compressed: bool) -> None:
         self._raw = _Hashing(file)
         self._reader: io.BufferedIOBase = (
             gzip.GzipFile(fileobj=self._raw) if compressed else io.BufferedReader(self._raw, _CHUNK)
         )
+        self._fault: ProofError | None = None
 
     def lines(self) -> Iterator[bytes | None]:
-        """Each line without its line feed, None for one that is too long.
-
-        Raises `ProofError` where compressed data is damaged or expands too far.
-        """
+        """Each line without its line feed, None for one that is too long; damage ends them."""
         try:
             yield from self._split()
         except (EOFError, zlib.error, OSError):  # gzip.BadGzipFile is an OSError
-            raise ProofError("the content is damaged, cut or unreadable", kind="content") from None
+            self._fault = ProofError("the content is damaged, cut or unreadable", kind="content")
 
     def check(self, manifest: Manifest) -> None:
         """Read what is left; `ProofError` unless all was what the manifest says."""
-        while self._raw.read(_CHUNK):
-            pass
+        try:
+            while self._raw.read(_CHUNK):
+                pass
+        except OSError:
+            raise ProofError("the content cannot be read to its end", kind="content") from None
+        if self._fault is not None:
+            raise self._fault
         if (self._raw.size, self._raw.digest()) != (manifest.size, manifest.sha256):
             raise ProofError("the content is not the one that the manifest names", kind="content")
 
@@ -273,7 +268,9 @@ class Content:
         while piece := self._reader.readline(MAX_LINE_BYTES):
             expanded += len(piece)
             if expanded > max(FREE_EXPANSION_BYTES, MAX_EXPANSION * self._raw.size):
-                raise ProofError(f"expands more than {MAX_EXPANSION} times", kind="content")
+                reason = f"the content expands more than {MAX_EXPANSION} times"
+                self._fault = ProofError(reason, kind="content")
+                return
             ended = piece.endswith(b"\n")
             if at_start:
                 yield piece[:-1] if ended else piece if len(piece) < MAX_LINE_BYTES else None
@@ -283,7 +280,7 @@ class Content:
 class _Hashing(io.RawIOBase):
     """A file that keeps the size and the digest of what was read from it."""
 
-    def __init__(self, file: io.BufferedIOBase) -> None:
+    def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._sha256 = hashlib.sha256()
         self.size = 0
@@ -292,10 +289,11 @@ class _Hashing(io.RawIOBase):
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # one kind of buffer
-        count = self._file.readinto(buffer)
-        self._sha256.update(buffer[:count])
-        self.size += count
-        return count
+        data = self._file.read(len(buffer))
+        buffer[: len(data)] = data
+        self._sha256.update(data)
+        self.size += len(data)
+        return len(data)
 
     def digest(self) -> bytes:
         return self._sha256.digest()

@@ -18,9 +18,9 @@ A field is a pair of texts here, JCS(path) and JCS(value), never the value itsel
 from __future__ import annotations
 
 import base64
-import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256, shake_128
 from json.encoder import encode_basestring
 
 from ._values import base64_bytes, member, sha256_hex
@@ -65,24 +65,22 @@ def salts(seed: str, count: int) -> list[str]:
     raw = base64.urlsafe_b64decode(seed + "=")
     if base64.urlsafe_b64encode(raw) != seed.encode() + b"=":
         raise MalformedError("'seed' must be 32 bytes in base64url without padding")
-    stream = hashlib.shake_128(_SALTS + raw).digest(SALT_BYTES * count)
+    stream = shake_128(_SALTS + raw).digest(SALT_BYTES * count)
     text = base64.urlsafe_b64encode(stream).decode()
     return [text[at : at + SALT_CHARS] for at in range(0, len(text), SALT_CHARS)]
 
 
 def field_hash(salt: str, path: str, value: str) -> bytes:
     """SHA-256 of JCS([salt, path, value]); the salt is base64url, path and value are JCS."""
-    try:
-        return hashlib.sha256(f'["{salt}",{path},{value}]'.encode()).digest()
-    except UnicodeEncodeError:
-        raise MalformedError("the event has a string that is not valid Unicode") from None
+    return _sha256_all([f'["{salt}",{path},{value}]'])[0]
 
 
 def fields_hash(event: Mapping[str, object], seed: str) -> bytes:
     """The commitment to a whole event; raises `MalformedError`."""
     found = fields(event)
     salted = zip(salts(seed, len(found)), found, strict=True)
-    return _combine([field_hash(salt, path, value) for salt, (path, value) in salted])
+    texts = [f'["{salt}",{path},{value}]' for salt, (path, value) in salted]
+    return _combine(_sha256_all(texts))
 
 
 def redacted_fields_hash(
@@ -140,22 +138,32 @@ def _collect(
     """Append the fields below a container whose own path, in JCS, begins with `lead`."""
     if depth > MAX_DEPTH:
         raise MalformedError(f"the event is nested deeper than {MAX_DEPTH}")
-    if isinstance(container, dict):
-        items = zip(map(encode_basestring, container), container.values(), strict=True)
-    else:
-        items = zip(map(str, range(len(container))), container, strict=True)
+    named = isinstance(container, dict)
+    items = container.items() if isinstance(container, dict) else enumerate(container)
     for name, value in items:
-        path = lead + name
-        if not isinstance(value, _CONTAINERS):
+        path = lead + (encode_basestring(name) if named else str(name))  # type: ignore[arg-type]
+        kind = type(value)
+        if kind is str:
+            found.append((path + "]", encode_basestring(value)))  # type: ignore[arg-type]
+        elif not isinstance(value, _CONTAINERS):
             found.append((path + "]", scalar(value)))
         elif value:
             _collect(value, path + ",", depth + 1, found)
         else:
-            found.append((path + "]", "{}" if isinstance(value, dict) else "[]"))
+            found.append((path + "]", "{}" if kind is dict else "[]"))
+
+
+def _sha256_all(texts: Sequence[str]) -> list[bytes]:
+    """The digest of each JCS text; all are encoded at once, as none of them has a line feed."""
+    try:
+        parts = "\n".join(texts).encode().split(b"\n")
+    except UnicodeEncodeError:
+        raise MalformedError("the event has a string that is not valid Unicode") from None
+    return [sha256(part).digest() for part in parts]
 
 
 def _combine(hashes: Sequence[bytes]) -> bytes:
-    return hashlib.sha256(_FIELDS + b"".join(hashes)).digest()
+    return sha256(_FIELDS + b"".join(hashes)).digest()
 
 
 def _read_salts(items: list[object]) -> Iterator[tuple[str, str]]:

@@ -91,15 +91,18 @@ class Entry:
         if committed != self.fields_hash:
             raise EventCorruptionError("its content is not what was logged (fields_hash differs)")
 
-    def signing_key(self, signing_keys: Mapping[str, str]) -> str | None:
-        """The public key for the client's signature: the trusted one, else the enclosed one."""
+    def check_signature(self, signing_keys: Mapping[str, str]) -> bool | None:
+        """Check the client's signature, with the key given for its `key_id` if there is one, else
+        with the key that it encloses.
+
+        True where it was a key given, False an enclosed one (whoever holds that signed), None where
+        there is no signature or no key. Raises `ProofError` where the signature is wrong.
+        """
         if self.signature is None:
             return None
-        trusted = signing_keys.get(member(self.signature, "key_id", str))
-        return trusted or optional(self.signature, "public_key", str)
-
-    def check_signature(self, signing_keys: Mapping[str, str]) -> None:
-        """Raise `ProofError` if the client's signature is wrong; nothing to check without a key."""
-        key = self.signing_key(signing_keys)
-        if self.signature is not None and key is not None:
-            verify_signature(self.signature, self.id, self.fields_hash, key)
+        given = signing_keys.get(member(self.signature, "key_id", str))
+        key = given or optional(self.signature, "public_key", str)
+        if key is None:
+            return None
+        verify_signature(self.signature, self.id, self.fields_hash, key)
+        return given is not None

@@ -96,3 +96,17 @@ class CheckpointForkError(IntegrityError):
 
     code = "log_forked"
     default_kind = "fork"
+
+
+class Faults(list[IntegrityError]):
+    """What is wrong, one after the other.
+
+    `with faults:` keeps an `IntegrityError` of its block, and the code behind the block runs.
+    """
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _kind: object, error: object, _traceback: object) -> bool:
+        if isinstance(error, IntegrityError):
+            self.append(error)
+        return isinstance(error, IntegrityError)

@@ -92,7 +92,10 @@ class Note:
         lines = block[:-1].split("\n")
         if len(lines) > MAX_SIGNATURES:
             raise MalformedError(f"a signed note has more than {MAX_SIGNATURES} signatures")
-        return cls(text + "\n", tuple(_parse_signature(line) for line in lines))
+        signatures = tuple(_parse_signature(line) for line in lines)
+        if len({(one.name, one.key_hash) for one in signatures}) < len(signatures):
+            raise MalformedError("a signed note has two signatures by one key")
+        return cls(text + "\n", signatures)
 
     def verify(self, keys: Iterable[VerifierKey], name: str) -> None:
         """Raise unless one of `keys` of this `name` signed the text.

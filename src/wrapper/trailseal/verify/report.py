@@ -8,11 +8,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from .checkpoint import Checkpoint
-from .errors import IntegrityError, MalformedError, UnverifiableError
+from .errors import Faults, IntegrityError, MalformedError, UnverifiableError
+
+MAX_FINDINGS = 100  # kept in a report; the rest is counted
 
 VERIFIED, FAILED, COULD_NOT_VERIFY, BAD_INPUT = range(4)
 _VERDICTS = ("verified", "FAILED", "could not verify", "bad input")
@@ -34,6 +37,27 @@ class Finding:
         where = [f"index {self.index}"] if self.index is not None else []
         where += [f"line {self.line}"] if self.line is not None else []
         return f"{self.kind}: {', '.join(where) + ': ' if where else ''}{self.reason}"
+
+
+class Findings(Faults):
+    """Collects findings: an error that is appended becomes one, at the place under check."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first: list[Finding] = []
+        self.counts: Counter[str] = Counter()
+        self.at: tuple[int | None, int | None] = (None, None)  # index and line under check
+
+    def append(self, error: IntegrityError) -> None:
+        """Keep one error, or count it where there are many."""
+        index, line = self.at
+        index = index if error.index is None else error.index
+        finding = Finding(index, line, error.kind, error.args[0])
+        if isinstance(error, UnverifiableError) and finding in self.first:
+            return  # one missing key is one finding, however often it is missed
+        self.counts[error.kind] += 1
+        if len(self.first) < MAX_FINDINGS:
+            self.first.append(finding)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +83,7 @@ class Report:
     redacted: int  # events of which fields were redacted
     signed: int  # events with a client's signature
     signatures_checked: int  # those for which there was a public key
+    signatures_trusted: int  # those of a key that was given; the rest enclosed theirs
     complete: bool
     incomplete_reason: str | None
     findings: tuple[Finding, ...]
@@ -106,13 +131,20 @@ class Report:
         elif not self.findings:  # which else say why
             lines.append(f"not proved complete: {self.incomplete_reason}")
         if self.redacted:
-            lines.append(f"redacted: {_counted(self.redacted, 'event')}")
+            told = "what stands in place of what was taken is the server's word"
+            lines.append(f"redacted: {_counted(self.redacted, 'event')}; {told}")
         if self.signed:
-            lines.append(f"client signatures: {self.signatures_checked} of {self.signed} checked")
+            lines.append(self._signatures())
         lines += map(str, self.findings)
         if hidden := sum(self.counts.values()) - len(self.findings):
             lines.append(f"… and {_counted(hidden, 'more finding')}")
         return lines
+
+    def _signatures(self) -> str:
+        text = f"client signatures: {self.signatures_checked} of {self.signed} checked"
+        if enclosed := self.signatures_checked - self.signatures_trusted:
+            text += f", {enclosed} with the key that they enclose, which nobody vouches for"
+        return text
 
 
 def _counted(number: int, noun: str) -> str:

@@ -14,10 +14,12 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from . import merkle
 from ._audit import Audit
 from ._values import member, optional, sha256_hex, sha256_list
+from .bundle import Files
 from .canonical import MAX_DEPTH, loads
 from .checkpoint import open_checkpoint
 from .entry import Entry
@@ -30,7 +32,8 @@ from .errors import (
     UnverifiableError,
 )
 from .note import VerifierKey
-from .report import Progress, Report
+from .policy import TrustPolicy
+from .report import Findings, Progress, Report
 
 # What a server adds to an event in a record, and what a client sends beside it: no fields.
 _NOT_OF_THE_EVENT = frozenset(
@@ -58,6 +61,13 @@ class Verifier:
     ) -> None:
         self._keys = tuple(VerifierKey.parse(key) if isinstance(key, str) else key for key in keys)
         self._signing_keys = dict(signing_keys or {})
+
+    @classmethod
+    def from_policy(cls, policy: TrustPolicy | str | os.PathLike[str]) -> Verifier:
+        """Trust what a policy names, or the policy in this file; raises as `TrustPolicy.load`."""
+        if not isinstance(policy, TrustPolicy):
+            policy = TrustPolicy.load(policy)
+        return cls(policy.keys, signing_keys=policy.signing_keys)
 
     def verify_record(self, record: Answer) -> None:
         """Check an `EventRecord` that was fetched with `include=proof`.
@@ -122,17 +132,64 @@ class Verifier:
 
     def verify_bundle(
         self,
-        path: str | os.PathLike[str],
+        path: str | os.PathLike[str] | BinaryIO,
         *,
+        manifest: str | os.PathLike[str] | None = None,
         complete: bool = False,
+        processes: int | None = None,
         on_progress: Callable[[Progress], object] | None = None,
     ) -> Report:
         """Check an export: its content file, or the directory in which it lies alone.
 
-        With `complete`, the report is a success only if no event of the range is left out.
-        `on_progress` is called every 1000 lines and at the end. Constant memory, any size.
+        An open binary file, such as standard input, is read once, and then `manifest` says where
+        NAME.manifest.json is. With `complete`, the report is a success only if no event of the
+        range is left out. Large exports are checked by as many processes as there are cores, up to
+        eight, unless `processes` says otherwise. `on_progress` is called every 1000 lines and at
+        the end. Constant memory, any size; nothing is raised for what the files hold.
         """
-        return Audit(self._keys, self._signing_keys, on_progress).run(Path(path), complete=complete)
+
+        def locate() -> Files:
+            if isinstance(path, str | os.PathLike) and manifest is None:
+                return Files.locate(Path(path))
+            if manifest is None:
+                raise UnverifiableError("the manifest is missing: say where NAME.manifest.json is")
+            content = Path(path) if isinstance(path, str | os.PathLike) else path
+            return Files.beside(Path(manifest), content)
+
+        audit = Audit(self._keys, self._signing_keys, processes, on_progress)
+        return audit.run(locate, complete=complete)
+
+    def verify_records(self, texts: Iterable[bytes]) -> Report:
+        """Check JSON texts, each a record or a receipt with its proof, such as lines of a file.
+
+        The report names a bad one by its line and goes on. It is never complete: each is proved to
+        be in the log, and nothing says which others are.
+        """
+        findings = Findings()
+        count = redacted = signed = 0
+        for number, text in enumerate(texts, 1):
+            count, findings.at = number, (None, number)
+            with findings:
+                raw = _object(text.strip(b"\r\n"))
+                (self.verify_record if "action" in raw else self.verify_receipt)(raw)
+                redacted += raw.get("salts") is not None
+                signed += raw.get("signature") is not None
+        if not count:
+            findings.append(MalformedError("there is nothing to verify", kind="input"))
+        return Report(
+            checkpoint=None,
+            first_index=None,
+            last_index=None,
+            events=count,
+            redacted=redacted,
+            signed=signed,
+            signatures_checked=0,
+            signatures_trusted=0,
+            complete=False,
+            incomplete_reason="each event was checked by itself",
+            findings=tuple(findings.first),
+            counts=dict(findings.counts),
+        )
 
     def _check_proof(self, raw: Mapping[str, object], index: int, log_id: str, leaf: bytes) -> None:
         proof = optional(raw, "proof", dict)
