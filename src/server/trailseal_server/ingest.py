@@ -25,7 +25,7 @@ from .prepare import Event, Validate
 from .problems import FieldError, Problem
 from .quota import Quotas
 from .store import Connection, Store, logs, micros, trouble
-from .store.append import Conflict, Draft, Group, Outcome, Placed, append
+from .store.append import Conflict, Draft, Group, Names, Outcome, Placed, append
 from .targets import Target, open_log, target_of
 
 MAX_QUEUED = 1024  # requests that wait for the writer; more are refused with `unavailable`
@@ -94,6 +94,7 @@ class Ingest:
         self._clock = clock
         self.quotas = Quotas()
         self.outcomes: Counter[str] = Counter()  # of events, since the start
+        self._names: Names = set()
         self._queue: queue.Queue[_Request | None] = queue.Queue(MAX_QUEUED)
         self._closing = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -192,6 +193,7 @@ class Ingest:
             with self._store.write() as connection:
                 answers = self._append(connection, requests)
         except Exception as error:  # noqa: BLE001  # the writer outlives every failure
+            self._names.clear()
             if len(requests) > 1:
                 for request in requests:
                     self._write([request])
@@ -232,7 +234,7 @@ class Ingest:
                     results[n] |= {at: _failed(at, draft, error) for at, draft in part}
                 continue
             groups = [Group([d for _, d in part], requests[n].atomic) for n, part in mine]
-            appended = append(connection, log, groups, now)
+            appended = append(connection, log, groups, now, self._names)
             for (n, part), outcomes in zip(mine, appended, strict=True):
                 for (position, draft), outcome in zip(part, outcomes, strict=True):
                     results[n][position] = _result(log.log_id, position, draft, outcome)

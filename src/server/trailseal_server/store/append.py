@@ -7,6 +7,8 @@ Rules:
 - Of an atomic request all events are written or none.
 - Indexes are contiguous. `received_at` is one instant for a transaction: max(now, the log's last).
 - Leaf hashes, complete tiles, rows, terms and the log's row are one transaction.
+- A writer remembers the names that it knows to be in the database (Names), and forgets them when a
+  transaction fails.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,8 +25,9 @@ from ..log import extend, split
 from . import append_postgresql, micros, tiles, usage
 from .logs import LogRow
 from .schema import logs
-from .terms import Terms, folded, row_id, storable
+from .terms import Term, Terms, folded, row_id, storable
 
+MAX_NAMES = 100_000  # remembered by a writer, some 20 MB
 MAX_ROWS = 256  # in one statement; with 13 columns a tenth of SQLite's limit of 32,766 variables
 
 
@@ -74,11 +77,12 @@ class Group:
 
 
 Outcome = Placed | Conflict | Skipped
+Names = set[tuple[str, Term]]  # log and name, of those that the database holds
 _Known = tuple[bytes | None, Placed]  # an id's body (None once redacted) and its place
 
 
 def append(
-    connection: Connection, log: LogRow, groups: Sequence[Group], now: int
+    connection: Connection, log: LogRow, groups: Sequence[Group], now: int, names: Names
 ) -> list[list[Outcome]]:
     """Append the groups, in order, to a log whose row is locked; each draft's outcome."""
     received_at = max(now, log.last_received_at)
@@ -109,7 +113,7 @@ def append(
                 )
         outcomes.append(result)
     if fresh:
-        _write(connection, log, fresh, received_at)
+        _write(connection, log, fresh, received_at, names)
     return outcomes
 
 
@@ -136,10 +140,11 @@ def _write(
     log: LogRow,
     fresh: Sequence[tuple[Draft, bytes, bytes]],
     received_at: int,
+    names: Names,
 ) -> None:
     leaves = [leaf for _, _, leaf in fresh]
     tiles.write_complete(connection, log.log_id, log.size, leaves)
-    _insert(connection, log, fresh, received_at)
+    _insert(connection, log, fresh, received_at, names)
     edge = extend(split(log.edge), log.size, leaves)
     grown = {
         "size": log.size + len(fresh),
@@ -187,19 +192,25 @@ def _insert(
     log: LogRow,
     fresh: Sequence[tuple[Draft, bytes, bytes]],
     received_at: int,
+    names: Names,
 ) -> None:
-    rows = []
-    names: dict[tuple[str, str, str], None] = {}
-    for index, (draft, data, leaf) in enumerate(fresh, log.size):
-        times = (received_at, draft.occurred_at, draft.sent_at)
-        origin = (draft.ingested_by, draft.channel_id, draft.imported)
-        rows.append(
-            (log.log_id, index, draft.event_id, *times, draft.body, draft.seed, data, leaf, *origin)
+    log_id = log.log_id
+    rows = [
+        (
+            *(log_id, index, draft.event_id, received_at, draft.occurred_at, draft.sent_at),
+            *(draft.body, draft.seed, data, leaf),
+            *(draft.ingested_by, draft.channel_id, draft.imported),
         )
-        names.update(dict.fromkeys(draft.terms.names))
-    found = [(log.log_id, f, storable(v), folded(v), token) for f, v, token in names]
+        for index, (draft, data, leaf) in enumerate(fresh, log.size)
+    ]
+    terms = [draft.terms for draft, _, _ in fresh]
+    new = {(log_id, name) for each in terms for name in each.names} - names
+    found = [(log_id, f, storable(v), folded(v), token) for _, (f, v, token) in new]
     insert = append_postgresql.insert if connection.dialect.name == "postgresql" else _insert_sqlite
-    insert(connection, log, rows, [draft.terms for draft, _, _ in fresh], found)
+    insert(connection, log, rows, terms, sorted(found))
+    if len(names) > MAX_NAMES:
+        names.clear()
+    names |= new
 
 
 def _insert_sqlite(

@@ -11,7 +11,7 @@ Rules:
   anything here therefore needs a migration that rebuilds the index.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ MAX_TEXT = 32_768  # characters; a longer text costs more to index than anyone's
 BREAK = "\ue000"  # for private use; FTS5's unicode61 takes it for a word
 MAX_NAME = 256  # characters; a longer value is found by its words, not by a part of it
 TOKEN_BYTES = 10  # 80 bits: no accidental match in any log that fits
-TOKEN_CACHE = 65_536  # the same actors, actions and outcomes come again and again
+TERM_CACHE = 65_536  # the same actors, actions and outcomes come again and again
 
 EXACT_FIELDS = frozenset(
     {
@@ -56,6 +56,7 @@ NAME_FIELDS = frozenset(
 )
 
 Json = Any  # a parsed JSON value
+Term = tuple[str, str, str]  # field, value, token
 
 
 class Terms(NamedTuple):
@@ -63,10 +64,9 @@ class Terms(NamedTuple):
 
     exact: str
     text: str
-    names: tuple[tuple[str, str, str], ...]
+    names: tuple[Term, ...]
 
 
-@lru_cache(maxsize=TOKEN_CACHE)
 def exact_token(field: str, value: str) -> str:
     """The word in column `exact` that stands for this value of this field (of EXACT_FIELDS)."""
     return blake2b(f"{field}\0{value}".encode(), digest_size=TOKEN_BYTES).hexdigest()
@@ -94,21 +94,27 @@ def row_range(log_no: int, tree_size: int) -> tuple[int, int]:
 
 def derive(event: dict[str, Json], ingested_by: str, channel_id: str | None) -> Terms:
     """The terms of an event as it is stored."""
-    tokens = [_members_token(tuple(event)), exact_token("ingested_by", ingested_by)]
+    found = [_term("ingested_by", ingested_by)]
     if channel_id is not None:
-        tokens.append(exact_token("channel_id", channel_id))
-    names: list[tuple[str, str, str]] = []
+        found.append(_term("channel_id", channel_id))
     strings: list[str] = []
     for name, value in event.items():
-        if name in _INDEXED:
-            for field, text in _pairs(name, value):
-                token = exact_token(field, text)
-                tokens.append(token)
-                if field in NAME_FIELDS and len(text) <= MAX_NAME:
-                    names.append((field, text, token))
-        if name not in _NOT_TEXT:
+        if type(value) is str:
+            if name in _TOP:
+                found.append(_term(name, value))
+            if name not in _NOT_TEXT:
+                strings.append(value)
+        elif name in _PARTS:
+            _part(_PARTS[name], value, found, strings)
+        else:
+            if name in _LISTS:
+                found += [_term(_LISTS[name], text) for text in _texts(value)]
             _strings((value,), strings)
-    return Terms(" ".join(tokens), _BETWEEN.join(strings)[:MAX_TEXT], tuple(names))
+    text = _BETWEEN.join(strings)
+    if len(text) > MAX_TEXT:  # which words are left must not depend on the order of members
+        text = _BETWEEN.join(sorted(strings))[:MAX_TEXT]
+    tokens = [_members_token(tuple(event)), *(each[2] for each in found)]
+    return Terms(" ".join(tokens), text, tuple(each for each in found if _is_name(each)))
 
 
 @lru_cache(maxsize=1024)
@@ -119,6 +125,7 @@ def _members_token(members: tuple[str, ...]) -> str:
 
 # Which field a member of the event is found by.
 _TOP = frozenset({"action", "action_type", "outcome", "severity", "tenant_id"})
+_LISTS = {"tags": "tag", "subjects": "subject"}
 _PARTS = {
     "actor": {
         "id": "actor_id",
@@ -132,29 +139,40 @@ _PARTS = {
     "schema": {"id": "schema_id"},
     "amends": {"event_id": "amends"},
 }
-_INDEXED = _TOP | _PARTS.keys() | {"tags", "subjects"}
 # What has a better place than among the words: ids of the event and its times.
 _NOT_TEXT = frozenset({"id", "occurred_at", "action_type", "outcome", "severity", "tenant_id"})
 _BETWEEN = f" {BREAK} "
 
 
-def _pairs(name: str, value: Json) -> Iterable[tuple[str, str]]:
-    """Every (field, value) of a top-level member that can be filtered by. What is redacted is null
-    or missing."""
-    if name in _TOP:
-        return ((name, value),) if isinstance(value, str) else ()
-    if name == "tags":
-        return [("tag", f"{key}:{text}") for key, text in (value or {}).items()]
-    if name == "subjects":
-        return [("subject", text) for text in value or () if isinstance(text, str)]
-    fields = _PARTS[name]
-    return [
-        (fields[member], text)
-        for part in (value if isinstance(value, list) else (value,))
-        if isinstance(part, dict)
-        for member, text in part.items()
-        if member in fields and isinstance(text, str)
-    ]
+@lru_cache(maxsize=TERM_CACHE)
+def _term(field: str, text: str) -> Term:
+    return field, text, exact_token(field, text)
+
+
+def _is_name(term: Term) -> bool:
+    return term[0] in NAME_FIELDS and len(term[1]) <= MAX_NAME
+
+
+def _part(fields: Mapping[str, str], value: Json, found: list[Term], strings: list[str]) -> None:
+    """Add the terms and the strings of a top-level object, or of a list of them."""
+    for part in value if type(value) is list else (value,):
+        if type(part) is not dict:  # redacted
+            _strings((part,), strings)
+            continue
+        for member, text in part.items():
+            if type(text) is not str:
+                _strings((text,), strings)
+                continue
+            strings.append(text)
+            if member in fields:
+                found.append(_term(fields[member], text))
+
+
+def _texts(value: Json) -> Iterable[str]:
+    """Of `tags`, `key:value`; of `subjects`, each; of what is redacted, nothing."""
+    if type(value) is dict:
+        return [f"{key}:{text}" for key, text in value.items()]
+    return [text for text in value or () if type(text) is str]
 
 
 def _strings(values: Iterable[Json], found: list[str]) -> None:

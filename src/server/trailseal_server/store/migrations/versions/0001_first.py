@@ -9,7 +9,7 @@ down_revision = None
 # Exact tokens and words, without their content: see store/terms.py.
 SQLITE_TERMS = """
 CREATE VIRTUAL TABLE terms USING fts5(
-    exact, text, content='', tokenize="unicode61 remove_diacritics 2"
+    exact, text, content='', columnsize=0, tokenize="unicode61 remove_diacritics 2"
 )
 """
 
