@@ -36,11 +36,13 @@ demo: $(VENV)/.runtime ## log, search, export, verify: this repository's history
 test: setup ## run the tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
-generate: setup ## spec/openapi.yaml -> generated/
+generate: setup ## spec/openapi.yaml -> generated/, async_client.py -> client.py
 	@$(BIN)/python generator/generate.py
+	@$(BIN)/python generator/blocking.py
 
 generate-check: setup ## fail if generated/ is not what the spec makes
 	@$(BIN)/python generator/generate.py --check
+	@$(BIN)/python generator/blocking.py --check
 
 format: setup ## format the code
 	@$(BIN)/ruff format --no-cache . && $(BIN)/ruff check --no-cache --fix .

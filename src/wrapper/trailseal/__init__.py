@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from trailseal import errors, verify
+    from trailseal._context import context
     from trailseal._events import Actor, Resource
     from trailseal._models import (
         BatchItem,
@@ -24,13 +25,16 @@ if TYPE_CHECKING:
         Checkpoint,
         ConsistencyProof,
         Download,
+        DownloadedFile,
         Event,
         Export,
         InclusionProof,
         Operation,
         Page,
         Receipt,
+        Schema,
         UnreadFailuresWarning,
+        Usage,
         VerificationKey,
     )
     from trailseal._pages import AsyncPager, AsyncSearch, Pager, Search
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
     from trailseal.errors import TrailSealError
 
 _HOMES = {
+    "_context": ["context"],
     "_events": ["Actor", "Resource"],
     "_models": [
         "BatchItem",
@@ -47,13 +52,16 @@ _HOMES = {
         "Checkpoint",
         "ConsistencyProof",
         "Download",
+        "DownloadedFile",
         "Event",
         "Export",
         "InclusionProof",
         "Operation",
         "Page",
         "Receipt",
+        "Schema",
         "UnreadFailuresWarning",
+        "Usage",
         "VerificationKey",
     ],
     "_pages": ["AsyncPager", "AsyncSearch", "Pager", "Search"],
@@ -76,6 +84,7 @@ __all__ = [
     "Client",
     "ConsistencyProof",
     "Download",
+    "DownloadedFile",
     "Event",
     "Export",
     "InclusionProof",
@@ -84,10 +93,13 @@ __all__ = [
     "Pager",
     "Receipt",
     "Resource",
+    "Schema",
     "Search",
     "TrailSealError",
     "UnreadFailuresWarning",
+    "Usage",
     "VerificationKey",
+    "context",
     "errors",
     "verify",
 ]

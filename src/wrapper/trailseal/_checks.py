@@ -58,12 +58,20 @@ def check(verifier: Verifier, subject: Subject) -> None:
     elif isinstance(subject, Page):
         for event in subject.items:
             verifier.verify_record(event.raw)
-    elif isinstance(subject, Download | str | os.PathLike):
-        path = subject.path if isinstance(subject, Download) else Path(subject)
+    elif isinstance(subject, Download | str | os.PathLike) and (path := _path(subject)):
         verifier.verify_bundle(path).raise_for_findings()
     else:
         raise _refused(subject)
 
 
+def _path(subject: Download | str | os.PathLike[str]) -> Path | None:
+    if not isinstance(subject, Download):
+        return Path(subject)
+    return subject.path if subject.sidecars else None
+
+
 def _refused(subject: object) -> ConfigurationError:
-    return ConfigurationError(f"verify takes no {type(subject).__name__}.")
+    text = f"verify takes no {type(subject).__name__}"
+    return ConfigurationError(
+        f"{text} without a manifest." if isinstance(subject, Download) else f"{text}."
+    )

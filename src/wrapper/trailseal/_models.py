@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -234,6 +235,31 @@ class Caller(View):
     expires_at = _time()
 
 
+class Usage(View):
+    """What was logged this month; `events_limit` and `retention_days` are None for no limit."""
+
+    _shown = ("plan", "period", "events_this_month", "events_limit")
+    plan = _required(str)
+    period = _required(str)
+    events_this_month = _required(int)
+    events_limit = _optional(int)
+    bytes = _required(int)
+    retention_days = _optional(int)
+
+
+class Schema(View):
+    """One version of a registered event schema; `document` is its JSON Schema."""
+
+    _shown = ("schema_id", "version", "state")
+    key = _required(str, "schema_key")
+    id = _required(str, "schema_id")
+    version = _required(str)
+    document = _Member[Any](lambda value: value)
+    state = _required(str)
+    tenant_id = _optional(str)
+    created_at = _time()
+
+
 class Page(View):
     """One page of events; `next_cursor` is None on the last one.
 
@@ -316,17 +342,25 @@ class UnreadFailuresWarning(UserWarning):
 class BatchResult:
     """The results of `log_bulk`, one for each event, in the order given.
 
+    An upload's result holds its failed events only, at most 1,000; `counts` count all.
     A result with failures warns (`UnreadFailuresWarning`) when it is thrown away unread.
     """
 
-    def __init__(self, items: Iterable[BatchItem] = ()) -> None:
+    def __init__(
+        self, items: Iterable[BatchItem] = (), counts: Mapping[str, Any] | None = None
+    ) -> None:
         self._items = tuple(items)
         self._failed = tuple(item for item in self._items if item.status == "failed")
-        self._read = not self._failed
+        self.counts = Counter(item.status for item in self._items)
+        for name in ("created", "duplicate", "failed"):
+            found = counts.get(name) if counts else None
+            if isinstance(found, int):
+                self.counts[name] = max(found, self.counts[name])
+        self._read = not self.counts["failed"]
 
     def __repr__(self) -> str:
-        counts = f"created={len(self.created)}, duplicates={len(self.duplicates)}"
-        return f"BatchResult({counts}, failed={len(self._failed)})"
+        counts = ("created", "duplicate", "failed")
+        return f"BatchResult({', '.join(f'{name}={self.counts[name]}' for name in counts)})"
 
     def __len__(self) -> int:
         return len(self._items)
@@ -359,8 +393,8 @@ class BatchResult:
     def raise_for_failures(self) -> None:
         """Raise `PartialFailureError` if an event was not stored."""
         self._read = True
-        if self._failed:
-            text = f"{len(self._failed)} of {len(self._items)} events were not logged."
+        if failed := self.counts["failed"]:
+            text = f"{failed} of {self.counts.total()} events were not logged."
             details = tuple(
                 detail for item in self._failed if item.error for detail in item.error.errors
             )
@@ -368,16 +402,28 @@ class BatchResult:
 
     def __del__(self) -> None:
         if not getattr(self, "_read", True):
-            text = f"{len(self._failed)} events were not logged and .failed was never read"
+            text = f"{self.counts['failed']} events were not logged and .failed was never read"
             warnings.warn(text, UnreadFailuresWarning, stacklevel=2, source=self)
 
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """A finished download; `manifest`, `note` and `checkpoint` lie beside a `jsonl` one."""
+    """A finished download; `manifest`, `note` and `checkpoint` lie beside a `jsonl` export.
+
+    Of an open file, `path` is its name as far as it has one.
+    """
 
     path: Path
     export: Export
     bytes: int
     sha256: str
     sidecars: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadedFile:
+    """What `download_file` has fetched; `sha256` in hex."""
+
+    path: Path
+    bytes: int
+    sha256: str

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from trailseal import AsyncClient, UnreadFailuresWarning, _batches, config, errors
-from trailseal._batches import Batch, Bulk
+from trailseal._batches import Batch, Cutter
 from trailseal._events import Prepared
 from trailseal._models import BatchItem, BatchResult
 
@@ -218,8 +218,7 @@ async def test_an_async_client_takes_async_iterables(script: Script) -> None:
 
 def test_the_first_full_batch_is_sent_before_the_rest_is_read() -> None:
     """An endless iterable is logged in constant memory, results aside."""
-    settings = config.load("http://x", make_key(), environ={})
-    bulk = Bulk(settings, atomic=False, log_id=None, channel=None, external_id=None)
-    flows = [len(list(bulk.add(event))) for event in events(1001)]
-    assert sum(flows) == 1
-    assert flows[1000] == 1
+    cutter = Cutter(config.load("http://x", make_key(), environ={}), {})
+    full = [cutter.add(event) for event in events(1001)]
+    assert [i for i, batch in enumerate(full) if batch] == [1000]
+    assert len(cutter.finish().events) == 1

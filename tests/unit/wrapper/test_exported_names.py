@@ -10,9 +10,10 @@ import trailseal
 
 NAMES = [
     *("Actor", "AsyncClient", "AsyncPager", "AsyncSearch", "BatchItem", "BatchResult", "Caller"),
-    *("Checkpoint", "Client", "ConsistencyProof", "Download", "Event", "Export"),
-    *("InclusionProof", "Operation", "Page", "Pager", "Receipt", "Resource", "Search"),
-    *("TrailSealError", "UnreadFailuresWarning", "VerificationKey", "errors", "verify"),
+    *("Checkpoint", "Client", "ConsistencyProof", "Download", "DownloadedFile", "Event", "Export"),
+    *("InclusionProof", "Operation", "Page", "Pager", "Receipt", "Resource", "Schema"),
+    *("Search", "TrailSealError", "UnreadFailuresWarning", "Usage", "VerificationKey"),
+    *("context", "errors", "verify"),
 ]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from trailseal import _exports, config, errors
+from trailseal import _downloads, _exports, config, errors
 from trailseal._flow import Response, Sink
 from trailseal.errors import AcceptedRequestError, DownloadError, from_transport
 
@@ -82,7 +82,7 @@ def ranged(cut_at: int | None = None, etag: str = '"1"') -> Any:
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries at once: how long they wait is tested in test_retry."""
-    monkeypatch.setattr(_exports.random, "random", lambda: 0.0)
+    monkeypatch.setattr(_downloads.random, "random", lambda: 0.0)
 
 
 @pytest.mark.row("P-10", "P-09")
@@ -307,7 +307,7 @@ def test_a_name_that_verification_cannot_read_is_refused(
 
 def test_a_target_is_a_sink() -> None:
     """By type: what a driver streams into."""
-    sink: Sink = _exports.Target("x", overwrite=False, on_progress=None)
+    sink: Sink = _downloads.Target(None, None)
     assert sink is not None
 
 

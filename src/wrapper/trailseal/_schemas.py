@@ -1,0 +1,184 @@
+"""Event schemas at the server: `client.schemas`, and which version `emit` means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any, Protocol, TypeVar
+
+from trailseal_api.api.schemas import create_schema, list_schemas, validate_schema
+from trailseal_api.types import UNSET
+
+from trailseal._flow import Flow
+from trailseal._models import Schema
+from trailseal._operations import body, call, decoded
+from trailseal.config import Settings
+from trailseal.errors import (
+    ConfigurationError,
+    ErrorDetail,
+    SchemaNotRegisteredError,
+    UnexpectedResponseError,
+)
+
+MAX_TEXT = 262_144  # characters of a schema, by the contract
+MAX_PAGES = 100  # 100,000 versions: more is a loop
+
+T = TypeVar("T")
+SchemaLike = Mapping[str, Any] | str | PurePath
+
+
+class Run(Protocol):
+    def __call__(self, flow: Flow[T]) -> T: ...
+
+
+class AsyncRun(Protocol):
+    async def __call__(self, flow: Flow[T]) -> T: ...
+
+
+class Schemas:
+    """The event schemas of the server; each id and version is one object, for ever."""
+
+    def __init__(self, settings: Settings, run: Run) -> None:
+        self._settings, self._run = settings, run
+
+    def register(
+        self,
+        schema: SchemaLike,
+        *,
+        schema_id: str | None = None,
+        version: str | None = None,
+        compatibility: str | None = None,
+    ) -> Schema:
+        """Register a version of a JSON Schema (draft 7 or 2020-12); the same one again is fine.
+
+        `schema` is a mapping, the text of JSON or YAML, or a path to such a file. Its `$id` and
+        `version` count unless `schema_id` and `version` are given. `compatibility` with the last
+        version is `backward forward full none`.
+
+        Raises:
+            SchemaInvalidError: It is no valid schema; `.errors` name each fault.
+            SchemaConflictError: This version has other content, or breaks its predecessor.
+        """
+        given = {"schema_id": schema_id, "version": version, "compatibility": compatibility}
+        return self._run(register(self._settings, schema, given))
+
+    def get(self, schema_id: str, version: str | None = None) -> Schema:
+        """Fetch a version, or the latest one; raises `SchemaNotRegisteredError`."""
+        return self._run(get(self._settings, schema_id, version))
+
+    def list(self, schema_id: str | None = None, *, latest: bool = False) -> tuple[Schema, ...]:
+        """Fetch all versions, or those of one schema, or with `latest` the last of each."""
+        return self._run(listed(self._settings, schema_id=schema_id, latest=latest))
+
+    def validate(self, schema: SchemaLike) -> tuple[ErrorDetail, ...]:
+        """Say what is wrong with a schema, without registering it; empty if nothing is."""
+        return self._run(validate(self._settings, schema))
+
+
+class AsyncSchemas:
+    """The event schemas of the server; each id and version is one object, for ever."""
+
+    def __init__(self, settings: Settings, run: AsyncRun) -> None:
+        self._settings, self._run = settings, run
+
+    async def register(
+        self,
+        schema: SchemaLike,
+        *,
+        schema_id: str | None = None,
+        version: str | None = None,
+        compatibility: str | None = None,
+    ) -> Schema:
+        """Register a version of a JSON Schema (draft 7 or 2020-12); the same one again is fine.
+
+        `schema` is a mapping, the text of JSON or YAML, or a path to such a file. Its `$id` and
+        `version` count unless `schema_id` and `version` are given. `compatibility` with the last
+        version is `backward forward full none`.
+
+        Raises:
+            SchemaInvalidError: It is no valid schema; `.errors` name each fault.
+            SchemaConflictError: This version has other content, or breaks its predecessor.
+        """
+        given = {"schema_id": schema_id, "version": version, "compatibility": compatibility}
+        return await self._run(register(self._settings, schema, given))
+
+    async def get(self, schema_id: str, version: str | None = None) -> Schema:
+        """Fetch a version, or the latest one; raises `SchemaNotRegisteredError`."""
+        return await self._run(get(self._settings, schema_id, version))
+
+    async def list(
+        self, schema_id: str | None = None, *, latest: bool = False
+    ) -> tuple[Schema, ...]:
+        """Fetch all versions, or those of one schema, or with `latest` the last of each."""
+        return await self._run(listed(self._settings, schema_id=schema_id, latest=latest))
+
+    async def validate(self, schema: SchemaLike) -> tuple[ErrorDetail, ...]:
+        """Say what is wrong with a schema, without registering it; empty if nothing is."""
+        return await self._run(validate(self._settings, schema))
+
+
+def register(settings: Settings, schema: SchemaLike, given: Mapping[str, Any]) -> Flow[Schema]:
+    """Register a version; replayable, because the same one again changes nothing."""
+    kwargs = create_schema.request_kwargs(body=body({**_document(schema), **given}))
+    return Schema(decoded((yield from call(settings, kwargs, replayable=True, accept=(200, 201)))))
+
+
+def get(settings: Settings, schema_id: str, version: str | None) -> Flow[Schema]:
+    """Fetch one version, or the latest: ids are free text, so they are looked for in the list."""
+    kwargs = list_schemas.request_kwargs(
+        schema_id=schema_id,
+        version=UNSET if version is None else version,
+        latest=True if version is None else UNSET,
+        limit=1,
+    )
+    items = decoded((yield from call(settings, kwargs))).get("items")
+    if not isinstance(items, list) or not items:
+        which = "The schema" if version is None else "This version of the schema"
+        raise SchemaNotRegisteredError(f"{which} is not registered.")
+    return Schema(items[0])
+
+
+def listed(settings: Settings, *, schema_id: str | None, latest: bool) -> Flow[tuple[Schema, ...]]:
+    """Fetch all pages."""
+    found: list[Schema] = []
+    cursor: str | None = None
+    for _ in range(MAX_PAGES):
+        kwargs = list_schemas.request_kwargs(
+            schema_id=UNSET if schema_id is None else schema_id,
+            latest=latest or UNSET,
+            limit=1000,
+            cursor=UNSET if cursor is None else cursor,
+        )
+        raw = decoded((yield from call(settings, kwargs)))
+        found += map(Schema, raw.get("items") or [])
+        cursor = raw.get("next_cursor")
+        if cursor is None:
+            return tuple(found)
+    raise UnexpectedResponseError("The list of schemas does not end.")
+
+
+def validate(settings: Settings, schema: SchemaLike) -> Flow[tuple[ErrorDetail, ...]]:
+    """Have the server check a schema."""
+    kwargs = validate_schema.request_kwargs(body=body(_document(schema)))
+    raw = decoded((yield from call(settings, kwargs, replayable=True)))
+    return tuple(map(ErrorDetail.from_dict, raw.get("errors") or []))
+
+
+def _document(schema: SchemaLike) -> dict[str, Any]:
+    """A schema as the contract takes it: a mapping, or the text of JSON or YAML."""
+    if isinstance(schema, Mapping):
+        return {"document": dict(schema)}
+    if isinstance(schema, PurePath):
+        try:
+            text = open(schema, encoding="utf-8").read(MAX_TEXT + 1)  # noqa: PTH123, SIM115  # a PurePath has no open
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"The schema {schema.name} cannot be read: {error}.") from None
+    elif isinstance(schema, str):
+        text = schema
+        if "\n" not in text and not text.lstrip().startswith("{"):
+            raise ConfigurationError("This text is no schema: for a file pass pathlib.Path(…).")
+    else:
+        raise ConfigurationError("A schema is a mapping, JSON or YAML text, or a pathlib.Path.")
+    if len(text) > MAX_TEXT:
+        raise ConfigurationError(f"A schema has at most {MAX_TEXT} characters.")
+    return {"text": text}
