@@ -1,7 +1,11 @@
 """The command line. It needs the extra: `pip install 'trailseal[cli]'`, and `[server]` for `serve`.
 
-Exit codes: 0 done (or verified); 1 it did not succeed (or verification failed); 2 wrong usage, or
-verification could not be done; 3 bad input. Never a traceback for a user's mistake.
+1. Results go to standard output, everything else to standard error.
+2. People get tables; a pipe gets JSON Lines. `--json`, `--jsonl` and `--table` choose.
+3. A user's mistake is one line that says what to do, and an exit code of `_exits`; never a
+   traceback.
+4. A secret is never an option's value, where other users of the machine could read it.
+5. Modules import the SDK, rich and the server where they use them: `--help` must be quick.
 """
 
 import sys
@@ -10,9 +14,11 @@ import sys
 def main() -> None:
     """The entry point `trailseal`."""
     try:
-        from ._app import app  # noqa: PLC0415 (typer is an extra)
+        from ._app import app  # noqa: PLC0415  # typer is an extra
     except ModuleNotFoundError as missing:
         if missing.name and missing.name.partition(".")[0] in {"typer", "rich", "click"}:
             sys.exit("trailseal: the command line is an extra: pip install 'trailseal[cli]'")
         raise
-    app()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    app(prog_name="trailseal")

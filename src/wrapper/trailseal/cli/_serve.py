@@ -32,7 +32,9 @@ def serve(  # noqa: PLR0917 (typer passes options by name)
         bool, typer.Option("--json", help="Print one line of JSON when it is ready.")
     ] = False,
 ) -> None:
-    """Start a server on this machine, on an SQLite file or on PostgreSQL, until Ctrl-C.
+    """Start a server on this machine, until Ctrl-C.
+
+    It keeps its log in an SQLite file or in PostgreSQL.
 
     The first start makes the database, the log's signing key beside it (FILE.key: keep a copy),
     and a first API key, which is shown once.

@@ -42,9 +42,9 @@ def verify(  # noqa: PLR0917  # typer passes them by name
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Check an export offline: every event, its place in the log, and the log's signature.
+    """Check an export offline.
 
-    Needs no account and no network. The log's operator publishes its key; the server names it
+    That is every event, its place in the log, and the log's signature. Needs no account and no network. The log's operator publishes its key; the server names it
     too (trailseal keys verification). Without --key or --policy it can say whether the export
     agrees with itself, but not who signed it, and exits 2.
 

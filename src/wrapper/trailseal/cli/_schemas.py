@@ -1,0 +1,162 @@
+"""`trailseal schemas`: the registered shapes of events."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from . import _output
+from ._exits import BAD_INPUT, FAILED, Mistake, printable
+from ._session import Session, ask, command, listed
+
+MAX_TEXT = 262_144  # characters, by the contract
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="JSON Schema, as JSON or YAML.")]
+Id = Annotated[str | None, typer.Option("--id", metavar="ID", help="Else the document's $id.")]
+Version = Annotated[
+    str | None, typer.Option("--version", metavar="V", help="Else the document's version.")
+]
+Backward = Annotated[
+    bool,
+    typer.Option("--backward", help="Refuse it unless it takes every event of the last version."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    schemas = typer.Typer(no_args_is_help=True, help="The registered shapes of events.")
+    command(schemas, "list")(list_schemas)
+    command(schemas, "get")(get)
+    command(schemas, "register")(register_schema)
+    command(schemas, "validate")(validate)
+    app.add_typer(schemas, name="schemas")
+
+
+def list_schemas(
+    session: Session,
+    *,
+    schema_id: Annotated[
+        str | None, typer.Option("--id", metavar="ID", help="All versions of one.")
+    ] = None,
+    latest: Annotated[
+        bool, typer.Option("--latest", help="The newest version of each only.")
+    ] = False,
+) -> None:
+    """List schemas and their versions."""
+    with session.client() as client:
+        found = _found(client, schema_id=schema_id, latest=latest or None)
+        _output.records(session.form, found, COLUMNS)
+
+
+def get(
+    session: Session,
+    *,
+    schema_id: Annotated[str, typer.Argument(metavar="ID", help="Its id, or its key: sch_…")],
+    version: Annotated[
+        str | None, typer.Option("--version", metavar="V", help="Else the newest.")
+    ] = None,
+) -> None:
+    """Show a schema's document."""
+    with session.client() as client:
+        if schema_id.startswith("sch_"):
+            from trailseal_api.api.schemas import get_schema  # noqa: PLC0415  # loads httpx
+
+            schema: dict[str, Any] | None = ask(client, get_schema.request_kwargs(schema_id))
+        else:
+            given = {"version": version} if version else {"latest": True}
+            schema = next(_found(client, schema_id=schema_id, **given), None)
+    if schema is None:
+        named = f"{schema_id} {version or ''}".rstrip()
+        raise Mistake(f"no schema {named} is registered: see trailseal schemas list.", FAILED)
+    if session.form == _output.TABLE:
+        _output.write(json.dumps(schema["document"], indent=2))
+    else:
+        session.record(schema)
+
+
+def register_schema(
+    session: Session,
+    *,
+    file: File,
+    schema_id: Id = None,
+    version: Version = None,
+    backward: Backward = False,
+) -> None:
+    """Register a version of a schema; the same one again changes nothing. Scope: schemas."""
+    given = _given(file, schema_id, version, backward=backward)
+    with session.client() as client:
+        from trailseal_api.api.schemas import create_schema  # noqa: PLC0415  # loads httpx
+
+        from trailseal._operations import body  # noqa: PLC0415
+
+        schema = ask(client, create_schema.request_kwargs(body=body(given)), replayable=True)
+    if session.form == _output.TABLE:
+        typer.echo(f"{schema['schema_id']} {schema['version']} is {schema['schema_key']}")
+    else:
+        session.record(schema)
+
+
+def validate(
+    session: Session,
+    *,
+    file: File,
+    schema_id: Id = None,
+    version: Version = None,
+    backward: Backward = False,
+) -> None:
+    """Check a schema without registering it: 0 valid, 1 not valid, 3 not readable."""
+    given = _given(file, schema_id, version, backward=backward)
+    with session.client() as client:
+        from trailseal_api.api.schemas import validate_schema  # noqa: PLC0415  # loads httpx
+
+        from trailseal._operations import body  # noqa: PLC0415
+
+        result = ask(client, validate_schema.request_kwargs(body=body(given)), replayable=True)
+    if session.form == _output.TABLE:
+        for fault in result["errors"]:
+            _output.write(printable(f"{fault['pointer'] or '/'}: {fault['detail']}"))
+        _output.write(f"{file}: {'valid' if result['valid'] else 'not valid'}")
+    else:
+        session.record(result)
+    raise typer.Exit(0 if result["valid"] else FAILED)
+
+
+def _given(
+    file: Path, schema_id: str | None, version: str | None, *, backward: bool
+) -> dict[str, Any]:
+    """The request's body; the text travels as it is, and the server reads JSON and YAML alike."""
+    try:
+        with file.open(encoding="utf-8") as opened:
+            text = opened.read(MAX_TEXT + 1)
+    except UnicodeDecodeError:
+        raise Mistake(f"{file}: is no UTF-8.", BAD_INPUT) from None
+    if len(text) > MAX_TEXT:
+        raise Mistake(f"{file}: has more than {MAX_TEXT} characters.", BAD_INPUT)
+    if file.suffix == ".json":
+        try:
+            json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise Mistake(f"{file}: not JSON ({error}).", BAD_INPUT) from None
+    return {
+        "text": text,
+        "schema_id": schema_id,
+        "version": version,
+        "compatibility": "backward" if backward else None,
+    }
+
+
+def _found(client: Any, **given: Any) -> Any:
+    from trailseal_api.api.schemas import list_schemas as listing  # noqa: PLC0415  # loads httpx
+
+    asked = {name: value for name, value in given.items() if value is not None}
+    return listed(client, lambda **page: listing.request_kwargs(**page, **asked))
+
+
+COLUMNS: _output.Columns = {
+    "ID": lambda schema: schema.get("schema_id"),
+    "VERSION": lambda schema: schema.get("version"),
+    "STATE": lambda schema: schema.get("state"),
+    "TENANT": lambda schema: schema.get("tenant_id"),
+    "KEY": lambda schema: schema.get("schema_key"),
+}
