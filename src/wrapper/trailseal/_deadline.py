@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Iterable
+from contextvars import ContextVar, Token
 from typing import Any
 
 import httpcore
@@ -22,22 +21,32 @@ import httpx
 _deadline: ContextVar[float | None] = ContextVar("trailseal_deadline", default=None)
 
 
-@contextmanager
-def until(deadline: float) -> Iterator[None]:
-    """Let every socket operation of this context end at `deadline` (of `time.monotonic`)."""
-    token = _deadline.set(deadline)
-    try:
-        yield
-    finally:
-        _deadline.reset(token)
+class until:  # noqa: N801  # used like a function
+    """Let every socket operation of this context end at a moment (of `time.monotonic`)."""
+
+    __slots__ = ("_deadline", "_token")
+
+    def __init__(self, deadline: float) -> None:
+        self._deadline = deadline
+
+    def __enter__(self) -> None:
+        self._token: Token[float | None] = _deadline.set(self._deadline)
+
+    def __exit__(self, *_: object) -> None:
+        _deadline.reset(self._token)
 
 
 def install(client: httpx.Client) -> httpx.Client:
-    """Put the deadline under a client's connection pools, the ones of proxies included."""
+    """Put the deadline under a client's connection pools, the ones of proxies included.
+
+    Without `until` nothing changes, so a client of the user's own may have it too.
+    """
     transports = [client._transport, *client._mounts.values()]  # noqa: SLF001  # see above
     for pool in (getattr(transport, "_pool", None) for transport in transports):
         if isinstance(pool, httpcore.ConnectionPool):
-            pool._network_backend = _Backend(pool._network_backend)  # noqa: SLF001  # see above
+            backend = pool._network_backend  # noqa: SLF001  # see above
+            if not isinstance(backend, _Backend):
+                pool._network_backend = _Backend(backend)  # noqa: SLF001  # see above
     return client
 
 

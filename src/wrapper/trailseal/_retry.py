@@ -8,25 +8,56 @@
 4. The wait is full jitter, `random() * min(cap, base * 2**tries)` (AWS Architecture Blog,
    "Exponential Backoff And Jitter"), or exactly Retry-After where that is at most
    `MAX_RETRY_AFTER`; a longer one is raised at once, with `.retry_after`.
-5. When tries or deadline are used up, the last real error is raised.
+5. All calls of a client share a `Budget` of retries: in an outage, retrying stops soon, and the
+   server that comes back is not drowned.
+6. When tries, budget or deadline are used up, the last real error is raised, with `.attempts`.
 """
 
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from trailseal._flow import Attempt, Flow, Request, Response, Sink
 from trailseal.errors import ApiError, TransportError, from_response
+from trailseal.hooks import Hooks, RetryInfo, tell
 
 BACKOFF_BASE = 0.2  # seconds: a restarted server is often back within the second
 BACKOFF_CAP = 8.0  # seconds: beyond, waiting longer helps nobody in a direct call
 MAX_RETRY_AFTER = 60.0  # seconds: a call that sleeps longer looks hung
 MAX_RETRIES_LIMIT = 100  # no setting may make a call endless
+BUDGET = 100.0  # retries: 1,000 calls in an outage make at most 1,100 requests (D6)
+REFUND = 0.1  # retries that a success gives back: at most a tenth more load in the long run
 REPLAYABLE_METHODS = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 REFUSED = frozenset({429, 503})  # not processed
 UNKNOWN = frozenset({500, 502, 504})  # maybe processed
+
+
+class Budget:
+    """A token bucket: a retry takes one, a success gives a tenth back. Safe to share."""
+
+    def __init__(self, tokens: float = BUDGET) -> None:
+        self._most = self._tokens = tokens
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[type[Budget], tuple[float]]:
+        return Budget, (self._most,)  # another process has an outage of its own
+
+    def take(self) -> bool:
+        """Take a token for a retry; False if there is none."""
+        with self._lock:
+            if self._tokens < 1:
+                return False
+            self._tokens -= 1
+            return True
+
+    def refund(self) -> None:
+        """Give back for a success."""
+        if self._tokens < self._most:
+            with self._lock:
+                self._tokens = min(self._most, self._tokens + REFUND)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +66,8 @@ class Policy:
 
     max_retries: int = 3
     jitter: Callable[[], float] = random.random
+    budget: Budget = field(default_factory=Budget)
+    hooks: tuple[Hooks, ...] = ()
 
 
 def may_retry(error: ApiError, *, replayable: bool) -> bool:
@@ -72,19 +105,28 @@ def attempts(
     for tries in range(min(policy.max_retries, MAX_RETRIES_LIMIT) + 1):
         outcome = yield Attempt(_numbered(request, tries), after, sink)
         if isinstance(outcome, Response) and 200 <= outcome.status <= 299:
+            policy.budget.refund()
             return outcome
         error = from_response(outcome) if isinstance(outcome, Response) else outcome
         error.request_id = error.request_id or request.headers.get("Request-Id")
-        if isinstance(error, TransportError) and error.expired:
-            raise last or error
-        last = error
+        if isinstance(error, TransportError) and error.expired and last:
+            raise last
+        error.attempts, last = tries + 1, error
         wait = (
             delay(error, tries, policy.jitter) if may_retry(error, replayable=replayable) else None
         )
-        if wait is None:
+        if wait is None or tries == policy.max_retries or not policy.budget.take():
             raise error
         after = wait
+        if policy.hooks:
+            _told(policy, request, tries + 1, after, error)
     raise last or AssertionError("a range of at least one try")
+
+
+def _told(policy: Policy, request: Request, tries: int, wait: float, error: ApiError) -> None:
+    request_id = request.headers.get("Request-Id", "")
+    info = RetryInfo(request.method, request.url, request_id, tries, wait, error)
+    tell(policy.hooks, "on_retry", info)
 
 
 def _numbered(request: Request, tries: int) -> Request:

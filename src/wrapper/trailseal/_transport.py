@@ -1,85 +1,116 @@
-"""The only module, with `_deadline`, that reaches httpx: sends one attempt, and says how it went.
+"""Sends one attempt, and says how it went. With `_connect`, `_deadline` and `_aiohttp` the only
+module that reaches httpx.
 
 1. Nothing is opened before the first request; then one connection pool serves all calls.
 2. What httpx raises becomes an `Outcome`; no exception of httpx leaves here.
 3. The deadline holds for the whole attempt, down to the single read of a socket (`_deadline`).
-4. A body in memory has a limit, also when it is unpacked: a gzip bomb is an error.
-5. Redirects are never followed: an API key must not wander.
+4. A body in memory has a limit (`_body`).
+5. Requests go to the transport below the httpx client: cookies, redirects and merged URLs are of no
+   use to a JSON API and cost as much as the sending. A user's own client is asked itself.
+6. The API key goes to the base URL's origin and nowhere else.
 """
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
-import zlib
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator
-from typing import Any, cast
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, cast
 
 import httpx
-from trailseal_api.client import AuthenticatedClient
-from trailseal_api.types import async_content
 
-from trailseal._deadline import install, until
-from trailseal._flow import Attempt, Outcome, Request, Response
-from trailseal.config import Settings
-from trailseal.errors import ClosedError, TransportError, UnexpectedResponseError, from_transport
+from trailseal import _connect
+from trailseal._body import Body
+from trailseal._deadline import until
+from trailseal._flow import Attempt, Outcome, Request
+from trailseal._watch import Watch, note
+from trailseal.config import Connection, Settings
+from trailseal.errors import ClosedError, ConfigurationError, TransportError, from_transport
 
-MAX_BODY_BYTES = 32 << 20  # unpacked; a page of ordinary events is below 4 MiB
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
+    from trailseal_api.client import AuthenticatedClient
+
 CONNECT_TIMEOUT = 5.0  # seconds: a server that is there accepts at once, and another try is better
-KEEPALIVE_EXPIRY = 5.0  # seconds: below the idle limit of servers and proxies
-MAX_CONNECTIONS = 100
 MAX_CAUSES = 8  # exceptions below one of httpx: four, where anyio tries several addresses
+MAX_URLS = 256  # parsed URLs kept: few paths make up most calls
 
 _NOT_SENT = (
     *(httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout),
     *(httpx.ProxyError, httpx.UnsupportedProtocol, httpx.InvalidURL),
 )
-
-_log = logging.getLogger("trailseal")
+_FAILURES = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError)
 
 
 class _Base:
     """What both transports share: how requests are made, and what failures mean."""
 
-    def __init__(self, settings: Settings, http_transport: Any = None) -> None:
-        self.api = AuthenticatedClient(settings.base_url, token=settings.api_key)
-        self._base_url = settings.base_url
-        self._http_transport = http_transport
+    def __init__(self, settings: Settings, connection: Connection) -> None:
+        self._settings, self._connection, self._hooks = settings, connection, settings.hooks
         self._lock = threading.Lock()
+        self._http: Any = None
+        self._handle: Callable[[httpx.Request], Any] | None = None
+        self._api: AuthenticatedClient | None = None
+        self._urls: dict[str, httpx.URL] = {}
+        self._fixed: list[tuple[str, str]] = []
         self.closed = False
 
-    def _options(self) -> dict[str, Any]:
-        if self.closed:
-            raise ClosedError("The client is closed.")
-        from importlib.metadata import version  # noqa: PLC0415  # slow to import: at the first call
+    def _use(self, http: Any, handle: str) -> None:
+        """Take a client; `handle` names the transport's method that sends."""
+        base = httpx.URL(self._settings.base_url)
+        self._fixed = [
+            ("Host", base.netloc.decode("ascii")),
+            ("Authorization", f"Bearer {self._settings.api_key}"),
+            ("User-Agent", self._connection.user_agent),
+        ]
+        if self._connection.http_client is None:
+            self._handle = getattr(http._transport_for_url(base), handle)  # noqa: SLF001  # rule 5; its choice of proxy
+        self._http = http
 
-        return {
-            "headers": {
-                "User-Agent": f"trailseal-python/{version('trailseal')}",
-                "Accept-Encoding": "gzip",
-            },
-            "limits": httpx.Limits(
-                max_connections=MAX_CONNECTIONS, keepalive_expiry=KEEPALIVE_EXPIRY
-            ),
-            "follow_redirects": False,
-            "transport": self._http_transport,
-        }
-
-    def _prepare(self, attempt: Attempt, left: float) -> dict[str, Any]:
+    def _request(self, attempt: Attempt, left: float, extra: Mapping[str, str]) -> httpx.Request:
         request = attempt.request
-        headers = dict(request.headers)
-        if attempt.sink is not None:
-            headers["Accept-Encoding"] = "identity"  # ranges and digests are of the bytes as stored
-        raw = {"method": request.method, "url": request.url, "headers": headers}
-        timeout = httpx.Timeout(left, connect=min(left, CONNECT_TIMEOUT))
-        content: Any = request.content
-        if content is not None and not isinstance(content, bytes):
-            headers["Content-Length"] = str(content.size)
-            content = self._stream(content.chunks())
-        extra = {"params": request.params or None, "content": content, "timeout": timeout}
         here = request.url.startswith("/")  # else it is another's, who gets no key
-        return {**(self.api.prepare(raw) if here else raw), **extra}
+        fixed = self._fixed if here else self._fixed[2:]
+        coding = "identity" if attempt.sink else "gzip"  # ranges and digests are of bytes as stored
+        headers = [*fixed, ("Accept-Encoding", coding), *request.headers.items(), *extra.items()]
+        timeout = {"connect": min(left, CONNECT_TIMEOUT), "read": left, "write": left, "pool": left}
+        content, url = request.content, self._url(request, here=here)
+        stream: Any = None
+        if content is None or isinstance(content, bytes):
+            stream = httpx.ByteStream(content or b"")
+            if content is not None:
+                headers.append(("Content-Length", str(len(content))))
+        else:
+            headers.append(("Content-Length", str(content.size)))
+        if self._handle and here and stream:
+            extensions = {"timeout": timeout}
+            return httpx.Request(
+                request.method, url, headers=headers, stream=stream, extensions=extensions
+            )
+        whole: Any = (
+            content if content is None or stream else self._stream(cast("Any", content).chunks())
+        )
+        made: httpx.Request = self._http.build_request(
+            request.method,
+            url,
+            headers=headers,
+            content=whole,
+            timeout=httpx.Timeout(**timeout),
+        )
+        return made
+
+    def _url(self, request: Request, *, here: bool) -> httpx.URL:
+        """The parsed URL, kept for the next call; a name, because parsing costs 20 µs."""
+        key = f"{request.url}?{request.params}" if request.params else request.url
+        url = self._urls.get(key)
+        if url is None:
+            text = self._settings.base_url + request.url if here else request.url
+            url = httpx.URL(text, params=request.params) if request.params else httpx.URL(text)
+            if len(self._urls) >= MAX_URLS:
+                self._urls.clear()
+            self._urls[key] = url
+        return url
 
     def _stream(self, chunks: Iterator[bytes]) -> Iterator[bytes] | AsyncIterable[bytes]:
         """A body's pieces as this side sends them."""
@@ -89,11 +120,22 @@ class _Base:
         """Judge an exception of httpx by whether the request may have reached the server."""
         reason = type(error).__name__
         if isinstance(error, _NOT_SENT):
-            reason = f"{self._base_url}: {_system_reason(error) or reason}"
-            return _failed(request, "connect", reason)
+            host = self._settings.base_url if request.url.startswith("/") else "another server"
+            return _failed(request, "connect", f"{host}: {_system_reason(error) or reason}")
         return _failed(
             request, "timeout" if isinstance(error, httpx.TimeoutException) else "read", reason
         )
+
+    def _generated(self) -> AuthenticatedClient:
+        if self._api is None:
+            from trailseal_api.client import AuthenticatedClient  # noqa: PLC0415  # few need it
+
+            self._api = AuthenticatedClient(self._settings.base_url, token=self._settings.api_key)
+        return self._api
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise ClosedError("The client is closed.")
 
 
 class Transport(_Base):
@@ -102,120 +144,139 @@ class Transport(_Base):
     def http(self) -> httpx.Client:
         """The httpx client, made at first use."""
         with self._lock:
-            if self.closed or self.api._client is None:  # noqa: SLF001  # ours: whether it was made yet
-                self.api.set_httpx_client(install(httpx.Client(**self._options())))
-            return self.api.get_httpx_client()
+            self._check_open()
+            if self._http is None:
+                self._use(_connect.blocking(self._connection), "handle_request")
+            return cast("httpx.Client", self._http)
+
+    @property
+    def api(self) -> AuthenticatedClient:
+        """The generated client on the same connections."""
+        return self._generated().set_httpx_client(self.http())
 
     def send(self, attempt: Attempt, left: float) -> Outcome:
         """Send one attempt within `left` seconds."""
+        if not self._hooks:
+            return self._exchange(attempt, left, {})
+        with Watch(self._hooks, attempt.request) as watch:
+            watch.outcome = self._exchange(attempt, left, watch.headers)
+            return watch.outcome
+
+    def _exchange(self, attempt: Attempt, left: float, extra: Mapping[str, str]) -> Outcome:
         deadline = time.monotonic() + left
         try:
             with until(deadline):
-                client = self.http()
-                request = client.build_request(**self._prepare(attempt, left))
-                response = client.send(request, stream=True)
+                if self._http is None or self.closed:
+                    self.http()
+                response = self._sent(attempt, self._request(attempt, left, extra))
                 try:
-                    body = _Body(attempt, response)
+                    body = Body(attempt, response.status_code, _headers(response))
                     for chunk in cast("Iterable[bytes]", response.stream):
                         body.feed(chunk)
-                    return _logged(attempt.request, body.finish())
+                    return note(attempt.request, body.finish())
                 finally:
                     response.close()
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+        except _FAILURES as error:
             if time.monotonic() >= deadline:
                 return _failed(attempt.request, "deadline", "the answer took too long")
             return self._failure(attempt.request, error)
 
+    def _sent(self, attempt: Attempt, request: httpx.Request) -> httpx.Response:
+        if self._handle and attempt.request.url.startswith("/"):
+            return cast("httpx.Response", self._handle(request))
+        client = cast("httpx.Client", self._http)
+        return client.send(request, stream=True, auth=None, follow_redirects=False)
+
     def close(self) -> None:
-        """Close the connections; later calls raise `ClosedError`."""
+        """Close the connections, of a client of one's own not; later calls raise `ClosedError`."""
         with self._lock:
             self.closed = True
-            if self.api._client is not None:  # noqa: SLF001  # ours: whether it was made yet
-                self.api.get_httpx_client().close()
+            if self._http is not None and self._connection.http_client is None:
+                self._http.close()
 
 
 class AsyncTransport(_Base):
-    """On asyncio."""
+    """On asyncio; for the event loop that uses it first."""
+
+    _loop: AbstractEventLoop | None = None
 
     def _stream(self, chunks: Iterator[bytes]) -> AsyncIterable[bytes]:
+        from trailseal_api.types import async_content  # noqa: PLC0415  # few need it
+
         return cast("AsyncIterable[bytes]", async_content(chunks))
 
     def http(self) -> httpx.AsyncClient:
         """The httpx client, made at first use."""
         with self._lock:
-            if self.closed or self.api._async_client is None:  # noqa: SLF001  # ours: whether it was made yet
-                self.api.set_async_httpx_client(httpx.AsyncClient(**self._options()))
-            return self.api.get_async_httpx_client()
+            self._check_open()
+            if self._http is None:
+                self._use(_connect.asynchronous(self._connection), "handle_async_request")
+            return cast("httpx.AsyncClient", self._http)
+
+    @property
+    def api(self) -> AuthenticatedClient:
+        """The generated client on the same connections."""
+        return self._generated().set_async_httpx_client(self.http())
 
     async def send(self, attempt: Attempt, left: float) -> Outcome:
         """Send one attempt within `left` seconds."""
+        if not self._hooks:
+            return await self._exchange(attempt, left, {})
+        with Watch(self._hooks, attempt.request) as watch:
+            watch.outcome = await self._exchange(attempt, left, watch.headers)
+            return watch.outcome
+
+    async def _exchange(self, attempt: Attempt, left: float, extra: Mapping[str, str]) -> Outcome:
         import asyncio  # noqa: PLC0415  # see `_flow.arun`
 
         try:
             async with asyncio.timeout(left):
-                client = self.http()
-                request = client.build_request(**self._prepare(attempt, left))
-                response = await client.send(request, stream=True)
+                if self._http is None or self.closed:
+                    self.http()
+                self._check_loop(asyncio.get_running_loop())
+                response = await self._sent(attempt, self._request(attempt, left, extra))
                 chunks = aiter(cast("AsyncIterable[bytes]", response.stream))
                 try:
-                    body = _Body(attempt, response)
+                    body = Body(attempt, response.status_code, _headers(response))
                     async for chunk in chunks:
                         body.feed(chunk)
-                    return _logged(attempt.request, body.finish())
+                    return note(attempt.request, body.finish())
                 finally:
                     await response.aclose()
                     if isinstance(chunks, AsyncGenerator):  # left to itself, it ends after the loop
                         await chunks.aclose()
         except TimeoutError:
             return _failed(attempt.request, "deadline", "the answer took too long")
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+        except _FAILURES as error:
             return self._failure(attempt.request, error)
 
+    def _check_loop(self, loop: AbstractEventLoop) -> None:
+        self._loop = self._loop or loop
+        if self._loop is not loop:
+            text = "An AsyncClient belongs to the event loop of its first call: make one in each."
+            raise ConfigurationError(text)
+
+    async def _sent(self, attempt: Attempt, request: httpx.Request) -> httpx.Response:
+        if self._handle and attempt.request.url.startswith("/"):
+            return cast("httpx.Response", await self._handle(request))
+        client = cast("httpx.AsyncClient", self._http)
+        return await client.send(request, stream=True, auth=None, follow_redirects=False)
+
     async def close(self) -> None:
-        """Close the connections; later calls raise `ClosedError`."""
+        """Close the connections, of a client of one's own not; later calls raise `ClosedError`."""
         with self._lock:
             self.closed = True
-        if self.api._async_client is not None:  # noqa: SLF001  # ours: whether it was made yet
-            await self.api.get_async_httpx_client().aclose()
+        if self._http is not None and self._connection.http_client is None:
+            await self._http.aclose()
 
 
-class _Body:
-    """Takes the pieces of a body: into the attempt's sink, or into memory up to the limit."""
-
-    def __init__(self, attempt: Attempt, response: httpx.Response) -> None:
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        self._head = Response(response.status_code, headers)
-        self._sink = attempt.sink if response.is_success else None
-        coding = headers.get("content-encoding", "identity").lower()
-        if coding not in ({"identity"} if self._sink else {"identity", "gzip"}):
-            raise UnexpectedResponseError(f"The answer has the content coding {coding[:20]!r}.")
-        self._unzip = zlib.decompressobj(16 + zlib.MAX_WBITS) if coding == "gzip" else None
-        self._content = bytearray()
-        if self._sink:
-            self._sink.begin(self._head)
-
-    def feed(self, chunk: bytes) -> None:
-        """Take the next piece."""
-        if self._sink:
-            self._sink.write(chunk)
-            return
-        if self._unzip:
-            try:
-                chunk = self._unzip.decompress(chunk, MAX_BODY_BYTES + 1 - len(self._content))
-            except zlib.error:
-                raise UnexpectedResponseError(
-                    "The answer is no gzip, which it says it is."
-                ) from None
-        if len(self._content) + len(chunk) > MAX_BODY_BYTES:
-            text = f"The answer has more than {MAX_BODY_BYTES} bytes: ask for less with limit=."
-            raise UnexpectedResponseError(text, status=self._head.status)
-        self._content += chunk
-
-    def finish(self) -> Response:
-        """The whole answer."""
-        if self._unzip and self._content and not self._unzip.eof:
-            raise UnexpectedResponseError("The gzip of the answer ends too early.")
-        return Response(self._head.status, self._head.headers, bytes(self._content))
+def _headers(response: httpx.Response) -> dict[str, str]:
+    """Names in lower case; repeated ones are joined (RFC 9110, 5.3)."""
+    headers: dict[str, str] = {}
+    for name, value in response.headers.raw:
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        headers[key] = f"{headers[key]}, {text}" if key in headers else text
+    return headers
 
 
 def _system_reason(error: BaseException) -> str | None:
@@ -229,15 +290,6 @@ def _system_reason(error: BaseException) -> str | None:
 
 
 def _failed(request: Request, phase: Any, reason: str) -> TransportError:
-    _log.debug("%s %s: %s", request.method, _shown(request.url), reason)
-    return from_transport(phase, reason, request.headers.get("Request-Id"))
-
-
-def _logged(request: Request, response: Response) -> Response:
-    _log.debug("%s %s: %d", request.method, _shown(request.url), response.status)
-    return response
-
-
-def _shown(url: str) -> str:
-    """A URL as a log may show it: its query may be a signed permission."""
-    return url.partition("?")[0]
+    error = from_transport(phase, reason, request.headers.get("Request-Id"))
+    note(request, error)
+    return error

@@ -3,9 +3,11 @@
 1. A mistyped API key is refused here: `ts_<id>_<secret>_<crc32>`, the last part being the CRC-32
    of everything before the last underscore, in 8 lower-case hex digits.
 2. `{region}` in the base URL is filled in from `region`.
-3. No repr, error or log line shows a secret: of the key only its id.
+3. No repr, error or log line shows a secret: of the key only its id, of a proxy not its password.
 
-Environment: `TRAILSEAL_URL TRAILSEAL_API_KEY TRAILSEAL_TENANT TRAILSEAL_DISABLED`.
+Environment: `TRAILSEAL_URL TRAILSEAL_API_KEY TRAILSEAL_TENANT TRAILSEAL_DISABLED`; for connections
+also `HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY SSL_CERT_FILE SSL_CERT_DIR`, unless `trust_env` is
+off.
 """
 
 from __future__ import annotations
@@ -14,20 +16,31 @@ import math
 import os
 import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from trailseal._retry import Budget
 from trailseal.errors import ConfigurationError
+from trailseal.hooks import Hooks, check_hooks
+
+if TYPE_CHECKING:
+    import ssl
 
 DEFAULT_TIMEOUT = 30.0  # seconds for a whole call, retries and waits included
 MAX_TIMEOUT = 86_400.0  # seconds: a longer wait is a forgotten one
 DEFAULT_MAX_RETRIES = 3  # four tries within a few seconds
 MAX_RETRIES = 100
+DEFAULT_MAX_CONNECTIONS = 100  # more calls at once wait for a free connection
+MAX_CONNECTIONS = 10_000  # a process has few more file descriptors
+PROXY_SCHEMES = frozenset({"http", "https", "socks5", "socks5h"})
+VERSION = "0.1.0"  # of the distribution; a test holds them together, reading it costs 10 ms
 TRUE, FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"", "0", "false", "no", "off"})
 
 _KEY = re.compile(r"ts_([a-z0-9]{8,32})_([A-Za-z0-9]{32,64})_([0-9a-f]{8})", re.ASCII)
 _REGION = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)  # a DNS label, RFC 1123
+_APP = re.compile(r"[A-Za-z0-9._-]{1,64}(/[A-Za-z0-9._+-]{1,64})?", re.ASCII)
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token, RFC 9110, 5.6.2
 
 
@@ -43,6 +56,8 @@ class Settings:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     trusted_keys: tuple[str, ...] = ()
     disabled: bool = False
+    hooks: tuple[Hooks, ...] = field(default=(), repr=False)
+    budget: Budget = field(default_factory=Budget, repr=False, compare=False)  # of all its calls
 
     @property
     def key_id(self) -> str:
@@ -56,6 +71,57 @@ class Settings:
         return f"base_url={self.base_url!r}, key_id={self.key_id!r}, tenant={self.tenant!r}{mode}"
 
 
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """How a client reaches the server; made by `connection`.
+
+    `verify` is True for the system's and certifi's authorities, False for none, or an
+    `ssl.SSLContext`.
+    """
+
+    user_agent: str
+    verify: bool | ssl.SSLContext = True
+    proxy: str | None = field(default=None, repr=False)  # it may hold a password
+    trust_env: bool = True
+    max_connections: int = DEFAULT_MAX_CONNECTIONS
+    http_client: Any = field(default=None, repr=False)
+    http_transport: Any = field(default=None, repr=False)
+
+
+def connection(
+    *,
+    app: str | None = None,
+    verify: bool | str | os.PathLike[str] | ssl.SSLContext = True,
+    proxy: str | None = None,
+    trust_env: bool = True,
+    max_connections: int = DEFAULT_MAX_CONNECTIONS,
+    http_client: Any = None,
+    http_transport: Any = None,
+) -> Connection:
+    """Check how to connect; raises `ConfigurationError`, which names the setting."""
+    if http_client is not None and (
+        http_transport is not None or proxy is not None or verify is not True
+    ):
+        raise ConfigurationError("With http_client=, set proxy, verify and transport there.")
+    agent = f"trailseal-python/{VERSION}"
+    if app is not None:
+        if not _APP.fullmatch(app):
+            raise ConfigurationError("app must be like name/1.2 (letters, digits, - . _).")
+        agent = f"{agent} {app}"
+    number = isinstance(max_connections, int) and not isinstance(max_connections, bool)
+    if not number or not 1 <= max_connections <= MAX_CONNECTIONS:
+        raise ConfigurationError(f"max_connections must be from 1 to {MAX_CONNECTIONS}.")
+    return Connection(
+        user_agent=agent,
+        verify=check_verify(verify),
+        proxy=None if proxy is None else check_proxy(proxy),
+        trust_env=trust_env,
+        max_connections=max_connections,
+        http_client=http_client,
+        http_transport=http_transport,
+    )
+
+
 def load(
     base_url: str | None = None,
     api_key: str | None = None,
@@ -67,6 +133,7 @@ def load(
     headers: Mapping[str, str] | None = None,
     trusted_keys: Sequence[str] = (),
     disabled: bool | None = None,
+    hooks: Hooks | Iterable[Hooks] = (),
     environ: Mapping[str, str] | None = None,
 ) -> Settings:
     """Combine keywords and environment; raises `ConfigurationError`, which names the setting."""
@@ -85,6 +152,7 @@ def load(
         headers=check_headers(headers or {}),
         trusted_keys=tuple(trusted_keys),
         disabled=off,
+        hooks=check_hooks(hooks),
     )
 
 
@@ -127,6 +195,41 @@ def check_base_url(url: str, region: str | None = None) -> str:
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ConfigurationError("The base URL must hold no user, password, query or fragment.")
     return url.rstrip("/")
+
+
+def check_verify(
+    verify: bool | str | os.PathLike[str] | ssl.SSLContext,
+) -> bool | ssl.SSLContext:
+    """Return True, False or a context; a path is a file or folder of trusted authorities (PEM)."""
+    if isinstance(verify, bool):
+        return verify
+    import ssl  # noqa: PLC0415  # a tenth of what importing the package costs
+
+    if isinstance(verify, ssl.SSLContext):
+        return verify
+    if not isinstance(verify, str | os.PathLike):
+        raise ConfigurationError("verify must be True, False, a path or an ssl.SSLContext.")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # these authorities, and no others
+    try:
+        if os.path.isdir(verify):  # noqa: PTH112  # pathlib is not loaded otherwise
+            context.load_verify_locations(capath=os.fspath(verify))
+        else:
+            context.load_verify_locations(cafile=os.fspath(verify))
+        return context
+    except OSError:
+        raise ConfigurationError("verify: the CA bundle cannot be read (PEM is needed).") from None
+
+
+def check_proxy(proxy: str) -> str:
+    """Return a proxy's URL; its user and password are allowed, and never shown."""
+    try:
+        parts = urlsplit(proxy)
+        _ = parts.port
+    except (ValueError, AttributeError, TypeError):
+        raise ConfigurationError("proxy= is malformed.") from None
+    if parts.scheme not in PROXY_SCHEMES or not parts.hostname:
+        raise ConfigurationError("proxy= must be http://host:port (or https, socks5, socks5h).")
+    return proxy
 
 
 def check_timeout(seconds: float) -> float:

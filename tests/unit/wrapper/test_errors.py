@@ -105,7 +105,7 @@ def test_every_code_of_the_contract_has_a_class_of_its_own_choice() -> None:
         "proof_invalid",
         "log_forked",
     }  # IntegrityError, raised locally
-    assert set(codes) - set(errors._BY_CODE) == found_by_checks
+    assert set(codes) - set(errors._base.BY_CODE) == found_by_checks
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from trailseal import _transport, errors
+from trailseal import _body, errors
 from trailseal_api.api.account import get_caller
 
 from .conftest import Script, Side, answer
@@ -139,7 +139,7 @@ def test_gzip_is_read_and_a_bomb_is_an_error(
     side: Side, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """D9: what is unpacked counts, and unpacking stops at the limit."""
-    monkeypatch.setattr(_transport, "MAX_BODY_BYTES", 100_000)
+    monkeypatch.setattr(_body, "MAX_BODY_BYTES", 100_000)
 
     def zipped(content: bytes) -> httpx.Response:
         stream = httpx.ByteStream(gzip.compress(content))
