@@ -15,8 +15,15 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypedDict
 
-from trailseal_api.api.account import get_caller
-from trailseal_api.api.events import create_event, create_events, get_event, list_events
+from trailseal_api.api.account import get_caller, get_usage
+from trailseal_api.api.events import (
+    create_event,
+    create_events,
+    create_events_async,
+    get_event,
+    ingest_payload,
+    list_events,
+)
 from trailseal_api.api.keys import list_verification_keys
 from trailseal_api.api.logs import (
     get_checkpoint,
@@ -29,6 +36,7 @@ from trailseal_api.api.searches import create_search, list_search_results
 from trailseal_api.models.action_type import ActionType
 from trailseal_api.models.actor_type import ActorType
 from trailseal_api.models.event_include import EventInclude
+from trailseal_api.models.ingest_source import IngestSource
 from trailseal_api.models.order import Order
 from trailseal_api.models.outcome import Outcome
 from trailseal_api.models.page_include import PageInclude
@@ -36,17 +44,20 @@ from trailseal_api.models.time_field import TimeField
 from trailseal_api.types import UNSET
 
 from trailseal._events import Prepared, check_names, encode
-from trailseal._flow import Flow, Request, Response, Sink
+from trailseal._flow import Content, Flow, Request, Response
 from trailseal._ids import now, timestamp, uuid7
 from trailseal._models import (
     BatchItem,
+    BatchResult,
     Caller,
     Checkpoint,
     ConsistencyProof,
     Event,
     InclusionProof,
+    Operation,
     Page,
     Receipt,
+    Usage,
     VerificationKey,
 )
 from trailseal._retry import Policy, attempts
@@ -115,17 +126,8 @@ def body(raw: Mapping[str, Any]) -> Any:
     return _Body({name: value for name, value in raw.items() if value is not None})
 
 
-def call(
-    settings: Settings,
-    kwargs: Raw,
-    *,
-    content: bytes | None = None,
-    replayable: bool | None = None,
-    accept: tuple[int, ...] = (200,),
-    sink: Sink | None = None,
-    after: float = 0.0,
-) -> Flow[Response]:
-    """Send what a generated `request_kwargs` built; return an answer of an accepted status."""
+def request(settings: Settings, kwargs: Raw, content: bytes | Content | None = None) -> Request:
+    """Make a request of what a generated `request_kwargs` built."""
     if settings.disabled:
         raise ConfigurationError(
             "This client is disabled (TRAILSEAL_DISABLED): it only takes events."
@@ -133,9 +135,22 @@ def call(
     if content is None and "json" in kwargs:
         content = encode(kwargs["json"])
     headers = {**settings.headers, **kwargs.get("headers", {}), "Request-Id": uuid7()}
-    request = Request(kwargs["method"], kwargs["url"], kwargs.get("params", {}), headers, content)
+    return Request(kwargs["method"], kwargs["url"], kwargs.get("params", {}), headers, content)
+
+
+def call(
+    settings: Settings,
+    kwargs: Raw,
+    *,
+    content: bytes | Content | None = None,
+    replayable: bool | None = None,
+    accept: tuple[int, ...] = (200,),
+    after: float = 0.0,
+) -> Flow[Response]:
+    """Send what a generated `request_kwargs` built; return an answer of an accepted status."""
+    made = request(settings, kwargs, content)
     policy = Policy(settings.max_retries, budget=settings.budget, hooks=settings.hooks)
-    response = yield from attempts(request, policy, replayable=replayable, sink=sink, after=after)
+    response = yield from attempts(made, policy, replayable=replayable, after=after)
     if response.status not in accept:
         raise UnexpectedResponseError(
             f"Status {response.status} is none of this call.", status=response.status
@@ -195,23 +210,70 @@ def log_batch(
             BatchItem({"position": i, "id": r.event_id, "status": "disabled", "receipt": r.raw})
             for i, r in receipts
         ]
-    rest = encode(body({"atomic": atomic or None, "channel": channel, "external_id": external_id}))
-    content = (
-        b'{"events":[' + b",".join(events) + b"]" + (b"," + rest[1:] if len(rest) > 2 else b"}")
-    )
+    content = batch_body(events, atomic=atomic, channel=channel, external_id=external_id)
     kwargs = create_events.request_kwargs(body=body({}), log_id=_or_unset(log_id), sent_at=now())
     raw = decoded((yield from call(settings, kwargs, content=content, replayable=True)))
-    results = raw.get("results")
-    places = (
-        [item.get("position") for item in results if isinstance(item, dict)]
-        if isinstance(results, list)
-        else []
-    )
-    if places != list(range(len(events))):
+    items = _items(raw)
+    if [item.raw.get("position") for item in items] != list(range(len(events))):
         raise UnexpectedResponseError(
             "The answer does not hold one result for each event, in order."
         )
-    return [BatchItem(item) for item in raw["results"]]
+    return items
+
+
+def batch_body(events: Iterable[bytes], **rest: Any) -> bytes:
+    """Write the body of a batch around events that are encoded already."""
+    others = encode(body({name: value or None for name, value in rest.items()}))
+    end = b"," + others[1:] if len(others) > 2 else b"}"
+    return b'{"events":[' + b",".join(events) + b"]" + end
+
+
+def log_batch_async(
+    settings: Settings,
+    events: Iterable[Prepared],
+    *,
+    log_id: str | None,
+    **rest: Any,
+) -> Flow[Operation]:
+    """Have the server keep a batch and store it later; replayable by its idempotency key."""
+    content = batch_body([event.content for event in events], **rest)
+    kwargs = create_events_async.request_kwargs(
+        body=body({}), log_id=_or_unset(log_id), sent_at=now(), idempotency_key=uuid7()
+    )
+    response = yield from call(
+        settings, kwargs, content=content, replayable=True, accept=(202, 200)
+    )
+    return Operation(decoded(response))
+
+
+def log_stream(
+    settings: Settings, source: str, payload: Any, **rest: str | None
+) -> Flow[BatchResult]:
+    """Store the records of a vendor's payload; replayable by its idempotency key."""
+    kwargs = ingest_payload.request_kwargs(
+        IngestSource(source),
+        body=None if isinstance(payload, bytes) else payload,
+        sent_at=now(),
+        idempotency_key=uuid7(),
+        **{name: _or_unset(value) for name, value in rest.items()},
+    )
+    content = payload if isinstance(payload, bytes) else _json(payload)
+    raw = decoded((yield from call(settings, kwargs, content=content, replayable=True)))
+    return BatchResult(_items(raw), raw)
+
+
+def _items(raw: Raw) -> list[BatchItem]:
+    results = raw.get("results")
+    if not isinstance(results, list):
+        raise UnexpectedResponseError("The answer holds no results.")
+    return [BatchItem(item) for item in results if isinstance(item, dict)]
+
+
+def _json(value: Any) -> bytes:
+    try:
+        return encode(value)
+    except (TypeError, ValueError, RecursionError):
+        raise ConfigurationError("This cannot be written as JSON.") from None
 
 
 def seal(settings: Settings, log_id: str) -> Flow[Checkpoint]:
@@ -224,7 +286,12 @@ def seal(settings: Settings, log_id: str) -> Flow[Checkpoint]:
 
 
 def get(
-    settings: Settings, event_id: str, *, log_id: str | None, include_proof: bool
+    settings: Settings,
+    event_id: str,
+    *,
+    log_id: str | None,
+    include_proof: bool,
+    after: float = 0.0,
 ) -> Flow[Event]:
     """Fetch one event."""
     if not event_id:
@@ -232,7 +299,7 @@ def get(
     kwargs = get_event.request_kwargs(
         event_id, log_id=_or_unset(log_id), include=_proof(include_proof)
     )
-    return Event(decoded((yield from call(settings, kwargs))))
+    return Event(decoded((yield from call(settings, kwargs, after=after))))
 
 
 def page(
@@ -270,6 +337,11 @@ def results(settings: Settings, search_id: str, given: Mapping[str, Any]) -> Flo
 def whoami(settings: Settings) -> Flow[Caller]:
     """Ask whose key this is."""
     return Caller(decoded((yield from call(settings, get_caller.request_kwargs()))))
+
+
+def usage(settings: Settings) -> Flow[Usage]:
+    """Ask what was used this month."""
+    return Usage(decoded((yield from call(settings, get_usage.request_kwargs()))))
 
 
 def root(settings: Settings, tree_size: int | None, *, log_id: str | None) -> Flow[Checkpoint]:

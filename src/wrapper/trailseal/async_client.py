@@ -8,31 +8,47 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
+from contextlib import aclosing
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar, Unpack
 
-from trailseal import _checks, _exports, _operations, config
-from trailseal._batches import Bulk, check_events
+from trailseal import _checks, _downloads, _exports, _operations, _uploads, config
+from trailseal._batches import Batch, Cutter, check_events
+from trailseal._boto import PAGEABLE, AsyncPaginator, AsyncWaiter
+from trailseal._bulk import acollect, acut, adrive, aonly
+from trailseal._context import Fields, check_fields, filled, joined
 from trailseal._events import EventFields, EventLike, prepare
 from trailseal._flow import Flow, arun
 from trailseal._models import (
+    BatchItem,
     BatchResult,
     Caller,
     Checkpoint,
     ConsistencyProof,
     Download,
+    DownloadedFile,
     Event,
     Export,
     InclusionProof,
     Operation,
     Page,
     Receipt,
+    Usage,
     VerificationKey,
 )
 from trailseal._operations import Filters
 from trailseal._pages import AsyncPager, AsyncSearch
+from trailseal._schemas import AsyncSchemas
 from trailseal._transport import AsyncTransport
 from trailseal.hooks import Hooks
 
@@ -117,6 +133,7 @@ class AsyncClient:
             http_transport=http_transport,
         )
         self._transport = AsyncTransport(self._settings, connection)
+        self._bound: Fields = {}
         self._owner = True
 
     @classmethod
@@ -148,15 +165,30 @@ class AsyncClient:
     ) -> Self:
         """Return a client on the same connections with other options; headers are added."""
         old = self._settings
-        other = object.__new__(type(self))
-        other._settings = replace(  # its own class
-            old,
-            timeout=old.timeout if timeout is None else config.check_timeout(timeout),
-            max_retries=old.max_retries
-            if max_retries is None
-            else config.check_retries(max_retries),
-            headers={**old.headers, **config.check_headers(headers or {})},
+        return self._view(
+            replace(
+                old,
+                timeout=old.timeout if timeout is None else config.check_timeout(timeout),
+                max_retries=old.max_retries
+                if max_retries is None
+                else config.check_retries(max_retries),
+                headers={**old.headers, **config.check_headers(headers or {})},
+            ),
+            self._bound,
         )
+
+    def bind(self, **fields: Unpack[EventFields]) -> Self:
+        """Return a client on the same connections that fills these fields into the events it logs.
+
+        An event's own fields win; then those bound last; then those of `trailseal.context`.
+        `context`, `source` and `tags` are joined member by member. Raises `ConfigurationError`
+        for what is unknown, or belongs to one event alone (`id`, `occurred_at` and the like).
+        """
+        return self._view(self._settings, joined(self._bound, check_fields(fields)))
+
+    def _view(self, settings: config.Settings, bound: Fields) -> Self:
+        other = object.__new__(type(self))
+        other._settings, other._bound = settings, bound  # its own class
         other._transport, other._owner = self._transport, False  # its own class
         return other
 
@@ -200,16 +232,41 @@ class AsyncClient:
         self, event: EventLike, *, log_id: str | None = None, include_proof: bool = False
     ) -> Receipt:
         """Log an event given as a mapping, which is not changed; else as `log`."""
-        prepared = prepare(event, tenant=self._settings.tenant)
+        prepared = prepare(filled(event, self._bound), tenant=self._settings.tenant)
         return await self._run(
             _operations.log(self._settings, prepared, log_id=log_id, include_proof=include_proof)
         )
+
+    async def emit(
+        self,
+        schema: str,
+        data: Any,
+        *,
+        version: str | None = None,
+        action: str | None = None,
+        log_id: str | None = None,
+        **fields: Any,
+    ) -> Receipt:
+        """Log an event whose `data` follows a registered schema, which the server checks.
+
+        `version` is the schema's latest if left out, which costs a request more; `action` is the
+        schema's id. All other fields are those of `log`.
+
+        Raises:
+            SchemaNotRegisteredError: There is no such schema, or version of it.
+            EventValidationError: The data does not follow it; nothing was logged.
+        """
+        if version is None:
+            version = (await self.schemas.get(schema)).version
+        named = {"action": action or schema, "schema": {"id": schema, "version": version}}
+        return await self.log_event({**fields, **named, "data": data}, log_id=log_id)
 
     async def log_bulk(
         self,
         events: Iterable[EventLike] | AsyncIterable[EventLike],
         *,
         atomic: bool = False,
+        concurrency: int = 1,
         log_id: str | None = None,
         channel: str | None = None,
         external_id: str | None = None,
@@ -220,27 +277,130 @@ class AsyncClient:
         item, and the others are logged: look at `.failed`, or call `.raise_for_failures()`. With
         `atomic`, all are logged or none; they must fit into one request.
 
+        `concurrency` (1-32) is how many requests may be under way. With 1 the events lie in the
+        log in the order given; with more that order may differ. Events are taken as they are
+        sent, results kept: for millions use `log_bulk_iter`, or `upload`.
+
         Raises:
             ConfigurationError: `events` is one event, or nothing that can be iterated.
             EmptyBatchError: There is no event.
             EventValidationError, BatchTooLargeError: With `atomic`; nothing was logged.
             TrailSealError: A request failed; `.result` holds what was logged before it.
         """
-        check_events(events)
-        bulk = Bulk(
-            self._settings, atomic=atomic, log_id=log_id, channel=channel, external_id=external_id
+        batches = acut(events, Cutter(self._settings, self._bound, atomic=atomic))
+        send = self._sender(atomic=atomic, log_id=log_id, channel=channel, external_id=external_id)
+        return await acollect(adrive(batches, send, concurrency))
+
+    async def log_bulk_iter(
+        self,
+        events: Iterable[EventLike] | AsyncIterable[EventLike],
+        *,
+        concurrency: int = 1,
+        log_id: str | None = None,
+        channel: str | None = None,
+        external_id: str | None = None,
+    ) -> AsyncIterator[BatchItem]:
+        """Log any number of events in constant memory: yields the results, in the order given.
+
+        Events are logged as the results are taken: iterate it to its end. Else as `log_bulk`;
+        an error's `.result` holds what was logged and not yet yielded.
+        """
+        batches = acut(events, Cutter(self._settings, self._bound))
+        send = self._sender(atomic=False, log_id=log_id, channel=channel, external_id=external_id)
+        async with aclosing(adrive(batches, send, concurrency)) as items:
+            async for item in items:
+                yield item
+
+    def _sender(self, **options: Any) -> Callable[[Batch], Awaitable[list[BatchItem]]]:
+        async def send(batch: Batch) -> list[BatchItem]:
+            return await self._run(batch.send(self._settings, **options))
+
+        return send
+
+    async def log_bulk_async(
+        self,
+        events: Iterable[EventLike] | AsyncIterable[EventLike],
+        *,
+        atomic: bool = False,
+        log_id: str | None = None,
+        channel: str | None = None,
+        external_id: str | None = None,
+    ) -> Operation:
+        """Hand over at most 1,000 events and 10 MiB, which the server logs later.
+
+        Give the operation to `wait` or `poll_result` for the `BatchResult`. For more events use
+        `upload`.
+
+        Raises:
+            EventValidationError, BatchTooLargeError, EmptyBatchError: Before any I/O.
+        """
+        batch = await aonly(events, Cutter(self._settings, self._bound, atomic=True))
+        flow = _operations.log_batch_async(
+            self._settings,
+            batch.events.values(),
+            atomic=atomic,
+            log_id=log_id,
+            channel=channel,
+            external_id=external_id,
         )
-        if isinstance(events, AsyncIterable):
-            async for event in events:
-                for flow in bulk.add(event):
-                    await self._run(flow)
-        else:
-            for event in events:
-                for flow in bulk.add(event):
-                    await self._run(flow)
-        for flow in bulk.finish():
-            await self._run(flow)
-        return bulk.result()
+        return await self._run(flow)
+
+    async def log_stream(
+        self,
+        source: str,
+        payload: Any,
+        *,
+        log_id: str | None = None,
+        channel: str | None = None,
+        external_id: str | None = None,
+    ) -> BatchResult:
+        """Log another vendor's payload: `auth0 github cloudtrail generic`, at most 1,000 records.
+
+        `payload` is JSON as Python values, or its bytes as they came. The server maps each record
+        to an event and keeps it under `data`; records with an id of their own are logged once.
+
+        Raises:
+            ConfigurationError: The payload is no JSON.
+            EmptyBatchError, BatchTooLargeError: No record, or more than 1,000.
+        """
+        flow = _operations.log_stream(
+            self._settings, source, payload, log_id=log_id, channel=channel, external_id=external_id
+        )
+        return await self._run(flow)
+
+    async def upload(
+        self,
+        events: Iterable[EventLike] | AsyncIterable[EventLike],
+        *,
+        compression: str = "none",
+        log_id: str | None = None,
+        channel: str | None = None,
+        external_id: str | None = None,
+        timeout: float = 900.0,  # noqa: ASYNC109  # the deadline of this call
+    ) -> Operation:
+        """Send up to 1 GiB of events as one file, which the server logs later; memory stays flat.
+
+        All events are checked and written to a temporary file first: nothing is sent if one is
+        not valid. `compression` is `none` or `gzip`; `timeout` is for sending, in seconds. Give
+        the operation to `wait`: its `BatchResult` holds the events that failed, and all counts.
+
+        Raises:
+            EventValidationError, EmptyBatchError, BatchTooLargeError: Before any I/O.
+            UploadExpiredError: The server's permission ended, twice, before the file arrived.
+        """
+        check_events(events)
+        with _uploads.EventFile(self._settings, self._bound, compression) as file:
+            if isinstance(events, AsyncIterable):
+                async for event in events:
+                    file.add(event)
+            else:
+                for event in events:
+                    file.add(event)
+            file.finish()
+            flow = _uploads.upload(
+                self._settings, file, log_id=log_id, channel=channel, external_id=external_id
+            )
+            return await self._run(flow, timeout=config.check_timeout(timeout))
 
     async def seal(self, log_id: str) -> Checkpoint:
         """Have a log sign a checkpoint over all its events now, instead of within a second."""
@@ -438,9 +598,13 @@ class AsyncClient:
         flow = _exports.wait(self._settings, operation, on_progress)
         return await self._run(flow, timeout=config.check_timeout(timeout))
 
+    async def cancel(self, operation: _exports.Reference) -> Operation:
+        """Cancel an operation; one that has ended stays as it is. Returns what it is now."""
+        return await self._run(_exports.cancel(self._settings, operation))
+
     async def download_results(
         self,
-        path: str | os.PathLike[str],
+        path: str | os.PathLike[str] | BinaryIO,
         *,
         export_id: str | None = None,
         search_id: str | None = None,
@@ -448,25 +612,57 @@ class AsyncClient:
         compression: str | None = None,
         overwrite: bool = False,
         timeout: float = 3600.0,  # noqa: ASYNC109  # the deadline of this call
-        on_progress: _exports.OnBytes | None = None,
+        on_progress: _downloads.OnBytes | None = None,
     ) -> Download:
-        """Download a finished export (or export a stored search first) to `path`.
+        """Download a finished export (or export a stored search first) to a path or open file.
 
-        In constant memory; cuts are resumed; size and SHA-256 are checked; the file gets its name
-        only when it is whole. A `jsonl` export gets its manifest, note and checkpoint beside it,
-        so that `verify` can check it offline. `on_progress` gets bytes so far and in all.
-        `format` and `compression` are for a search; an export has its own.
+        In constant memory; cuts are resumed, at a path in a later process too (`PATH.part`); size
+        and SHA-256 are checked; the file gets its name only when it is whole. A `jsonl` export at
+        a path gets its manifest, note and checkpoint beside it, so that `verify` can check it
+        offline. `on_progress` gets bytes so far and in all. `format` and `compression` are for a
+        search; an export has its own.
 
         Raises:
             AcceptedRequestError: The export is not finished: `wait` for it.
-            DownloadError: The file exists, or did not arrive whole.
+            DownloadError: The file exists, or did not arrive whole; call again to go on.
             OperationFailedError, ResultExpiredError: There is nothing to download.
         """
         given = {"format": format, "compression": compression}
-        with _exports.Target(path, overwrite=overwrite, on_progress=on_progress) as target:
+        target = _downloads.target(path, overwrite=overwrite, on_progress=on_progress)
+        with target:
+            await asyncio.to_thread(target.load)
             flow = _exports.download(self._settings, target, export_id, search_id, given)
-            export = await self._run(flow, timeout=config.check_timeout(timeout))
-            return target.commit(export)
+            export, beside = await self._run(flow, timeout=config.check_timeout(timeout))
+            made = await asyncio.to_thread(target.commit, beside)
+            return Download(target.path, export, target.size, target.sha256, made)
+
+    async def download_file(
+        self,
+        url: str,
+        path: str | os.PathLike[str] | BinaryIO,
+        *,
+        sha256: str | None = None,
+        overwrite: bool = False,
+        timeout: float = 3600.0,  # noqa: ASYNC109  # the deadline of this call
+        on_progress: _downloads.OnBytes | None = None,
+    ) -> DownloadedFile:
+        """Download what a signed URL names to a path or open file, as `download_results` does.
+
+        The URL must be permission enough: the API key goes to this client's own server only, and
+        never along a redirect. `sha256` (hex) is checked where it is given.
+
+        Raises:
+            ConfigurationError: The URL is no http(s) URL.
+            DownloadError: The file exists, or did not arrive whole; call again to go on.
+            PermissionDeniedError, NotFoundError: The URL is not valid, or not any more.
+        """
+        target = _downloads.target(path, overwrite=overwrite, on_progress=on_progress)
+        with target:
+            await asyncio.to_thread(target.load)
+            flow = _downloads.download(self._settings, target, url, sha256)
+            await self._run(flow, timeout=config.check_timeout(timeout))
+            await asyncio.to_thread(target.commit, {})
+            return DownloadedFile(target.path, target.size, target.sha256)
 
     # --------------------------------------------------------------- integrity
 
@@ -516,6 +712,36 @@ class AsyncClient:
         published = [] if trusted else await self.verification_keys(log_id=_checks.log_of(subject))
         await asyncio.to_thread(_checks.check, _checks.verifier(trusted, published), subject)
 
+    # ----------------------------------------------------------- account, names
+
     async def whoami(self) -> Caller:
         """Ask whose key this is, for which tenant, with which scopes."""
         return await self._run(_operations.whoami(self._settings))
+
+    async def usage(self) -> Usage:
+        """Ask for the plan, and how much of it was used this month."""
+        return await self._run(_operations.usage(self._settings))
+
+    @property
+    def schemas(self) -> AsyncSchemas:
+        """The server's event schemas: `register`, `get`, `list`, `validate`."""
+        return AsyncSchemas(self._settings, self._run)
+
+    def can_paginate(self, name: str) -> bool:
+        """Tell whether a method has a paginator: `query` and `search` have."""
+        return name in PAGEABLE
+
+    def get_paginator(self, name: str) -> AsyncPaginator:
+        """Return the paginator of a method: `.paginate(**filters)` yields pages.
+
+        As in boto3; `query(…).pages()` is the same. Raises `ConfigurationError` for a method that
+        has none.
+        """
+        return AsyncPaginator(self, name)
+
+    def get_waiter(self, name: str) -> AsyncWaiter:
+        """Return a waiter: `operation_succeeded` or `event_sealed`, with `.wait(id, timeout=…)`.
+
+        Raises `ConfigurationError` for an unknown name.
+        """
+        return AsyncWaiter(self, name)
