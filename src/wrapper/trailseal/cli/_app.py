@@ -47,7 +47,8 @@ def _mistakes() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        say("")
+        if sys.stderr.isatty():
+            say("")  # the terminal has echoed ^C
         raise typer.Exit(INTERRUPTED) from None
     except BrokenPipeError:
         _discard_output()

@@ -9,8 +9,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -51,7 +49,8 @@ def register(app: typer.Typer) -> None:
 def doctor(session: Session) -> None:
     """Say what is wrong between here and the server.
 
-    Looks at address, key, connection, TLS, server, version, clock and rights. Exits 0 if nothing failed, else as any command would: 2 settings, 4 key, 5 no connection.
+    Looks at address, key, connection, TLS, server, version, clock and rights. Exits 0 if
+    nothing failed, else as any command would: 2 settings, 4 key, 5 no connection.
     """
     code = 0
     checks = []
@@ -127,6 +126,8 @@ def _secrecy(url: str) -> Check:
 
 
 def _local(host: str) -> bool:
+    from ipaddress import ip_address  # noqa: PLC0415  # for this alone
+
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
@@ -205,6 +206,8 @@ def _contract(version: str) -> list[str]:
 
 
 def _clock(_health: dict[str, Any], date: str, ours: float) -> Check:
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415  # slow to import
+
     try:
         theirs = parsedate_to_datetime(date).timestamp() + 0.5  # Date is cut to the second
     except ValueError:

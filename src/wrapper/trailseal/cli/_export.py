@@ -58,8 +58,8 @@ def export(
 ) -> None:
     """Export the events that match to a file.
 
-    All there are, without a filter. The file gets its name when it is whole. An export goes on at the server when the command is
-    stopped: --export-id takes it up again.
+    All there are, without a filter. The file gets its name when it is whole. An export goes on
+    at the server when the command is stopped: --export-id takes it up again.
 
     \b
       trailseal export trail.jsonl --verify --key 'trailseal.local/main+1c1b…+AYj…'

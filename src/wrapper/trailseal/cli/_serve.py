@@ -4,10 +4,11 @@ import errno
 import json
 import logging
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from ._exits import FAILED, stop
 
 
 def serve(  # noqa: PLR0917 (typer passes options by name)
@@ -48,7 +49,7 @@ def serve(  # noqa: PLR0917 (typer passes options by name)
         from trailseal_server import app  # noqa: PLC0415 (the server is an extra)
         from trailseal_server.settings import Settings  # noqa: PLC0415
     except ModuleNotFoundError as missing:
-        _stop(f"{missing.name} is missing: pip install 'trailseal[server]'")
+        stop(f"{missing.name} is missing: pip install 'trailseal[server]'", FAILED)
     level = logging.INFO if access_log else logging.WARNING
     logging.basicConfig(level=level, format="%(asctime)s %(name)s: %(message)s")
 
@@ -56,6 +57,8 @@ def serve(  # noqa: PLR0917 (typer passes options by name)
         if as_json:
             typer.echo(json.dumps({"url": running.url, "api_key": running.key}))
             return
+        from rich.console import Console  # noqa: PLC0415  # not before it is needed
+
         console = Console(highlight=False, soft_wrap=True)
         console.print(
             f"[bold]TrailSeal[/] listens on [bold]{running.url}[/]  (log in {settings.place})"
@@ -73,13 +76,7 @@ def serve(  # noqa: PLR0917 (typer passes options by name)
         settings = Settings.load(database_url=url, host=host, port=port)
         app.serve(settings, announce, new_key=new_key)
     except (OSError, ValueError) as error:
-        _stop(_reason(error))
-
-
-def _stop(message: str) -> NoReturn:
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    console.print(f"trailseal: {message}", markup=False, style="red")
-    raise typer.Exit(1)
+        stop(_reason(error), FAILED)
 
 
 def _reason(error: OSError | ValueError) -> str:

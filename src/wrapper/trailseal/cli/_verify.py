@@ -44,9 +44,10 @@ def verify(  # noqa: PLR0917  # typer passes them by name
 ) -> None:
     """Check an export offline.
 
-    That is every event, its place in the log, and the log's signature. Needs no account and no network. The log's operator publishes its key; the server names it
-    too (trailseal keys verification). Without --key or --policy it can say whether the export
-    agrees with itself, but not who signed it, and exits 2.
+    That is every event, its place in the log, and the log's signature. Needs no account and no
+    network. The log's operator publishes its key; the server names it too (trailseal keys
+    verification). Without --key or --policy it can say whether the export agrees with itself,
+    but not who signed it, and exits 2.
 
     A policy: [logs] with "ORIGIN" = ["VERIFIER KEY"], [signers] with KEY_ID = "BASE64 PUBLIC KEY".
     """
