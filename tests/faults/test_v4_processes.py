@@ -1,81 +1,72 @@
 """V4, V5: several server processes on one database, under concurrent writers."""
 
-import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any
 
-import httpx
+from .servers import Fleet, call, rounds
 
-WRITERS = 16
-REQUESTS = 6  # of each writer
+PROCESSES = {"sqlite": 2, "postgresql": 4}
+WRITERS = 32
+REQUESTS = rounds(3, 100)  # of each writer, each of one batch and one single event
 TENANTS = ("a", "b", "c", "d")
 WAIT_S = 30.0
 
 
-@contextmanager
-def served(url: str, folder: Path) -> Iterator[dict[str, str]]:
-    """`trailseal serve` in a process of its own: what it announces."""
-    files = {"SIGNING_KEY_FILE": folder / "key", "EXPORT_DIR": folder / "exports"}
-    given = {f"TRAILSEAL_{name}": str(path) for name, path in files.items()}
-    command = [sys.executable, "-m", "trailseal", "serve", "--database-url", url]
-    with subprocess.Popen(
-        [*command, "--port", "0", "--json"],
-        stdout=subprocess.PIPE,
-        env={**os.environ, **given},
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        try:
-            yield json.loads(process.stdout.readline())
-        finally:
-            process.terminate()
-            process.wait(WAIT_S)
-
-
-def test_v4_two_processes_write_one_tree(make_database: Callable[[], str], tmp_path: Path) -> None:
-    """Batches over the same logs, in any order, to either: no 5xx, no gap, one tree."""
+def test_v4_v5_processes_that_start_at_once_write_one_tree(
+    make_database: Callable[[], str], tmp_path: Path
+) -> None:
+    """Over the same logs, in any order, to any process: no 5xx, no gap, one tree, and one first
+    key. Four processes on PostgreSQL; two on one SQLite file, which is never "locked"."""
     url = make_database()
-    with ExitStack() as stack:
-        first = stack.enter_context(served(url, tmp_path))
-        second = stack.enter_context(served(url, tmp_path))
-        auth = {"Authorization": f"Bearer {first['api_key']}"}
-        clients = [
-            stack.enter_context(httpx.Client(base_url=each["url"], headers=auth, timeout=WAIT_S))
-            for each in (first, second)
-        ]
+    fleet = Fleet(url, tmp_path, PROCESSES[url.partition("+")[0].partition(":")[0]])
+    assert len(fleet.keys) == 1
+    key, members = fleet.keys[0], fleet.members
 
-        def write(writer: int) -> list[int]:
-            statuses = []
+    def write(writer: int) -> Counter[object]:
+        seen: Counter[object] = Counter()
+        with ExitStack() as stack:
+            connections = [stack.enter_context(closing(each.connect())) for each in members]
             for number in range(REQUESTS):
+                connection = connections[(writer + number) % len(connections)]
                 order = TENANTS if (writer + number) % 2 else TENANTS[::-1]
-                events: list[dict[str, Any]] = [
-                    {"id": f"e-{writer}-{number}", "action": "x.done", "tenant_id": tenant}
-                    for tenant in order
-                ]
-                client = clients[(writer + number) % 2]
-                answer = client.post("/v1/events/batch", json={"events": events})
-                statuses.append(answer.status_code)
-                assert answer.json()["created"] == len(TENANTS), answer.text
-            return statuses
+                name = f"e-{writer}-{number}"
+                batch = [{"id": name, "action": "x.done", "tenant_id": each} for each in order]
+                status, body = call(connection, key, "POST", "/v1/events/batch", {"events": batch})
+                seen[status, body.get("created", body.get("code"))] += 1
+                single = {"id": f"s-{name}", "action": "x.done", "tenant_id": order[0]}
+                status, body = call(connection, key, "POST", "/v1/events", single)
+                seen[status, body.get("code")] += 1
+        return seen
 
+    try:
         with ThreadPoolExecutor(WRITERS) as pool:
-            statuses = [status for each in pool.map(write, range(WRITERS)) for status in each]
-        assert set(statuses) == {200}
+            seen = sum(pool.map(write, range(WRITERS)), Counter[object]())
+        count = WRITERS * REQUESTS
+        assert seen == {(200, len(TENANTS)): count, (201, None): count}
         for tenant in TENANTS:
-            roots = [client.post(f"/v1/logs/{tenant}/seal").json() for client in clients]
-            assert roots[0] == roots[1]
-            assert roots[0]["tree_size"] == WRITERS * REQUESTS
-            query = {"log_id": tenant, "order": "asc", "limit": 1000}
-            items = clients[0].get("/v1/events", params=query).json()["items"]
-            assert [item["index"] for item in items] == list(range(WRITERS * REQUESTS))
-            ids = {item["id"] for item in items}
-            assert ids == {f"e-{w}-{n}" for w in range(WRITERS) for n in range(REQUESTS)}
+            roots = [each.call(key, "POST", f"/v1/logs/{tenant}/seal") for each in members]
+            assert [each == roots[0] for each in roots] == [True] * len(members)
+            size = roots[0][1]["tree_size"]
+            found: list[tuple[int, str]] = []
+            query = f"/v1/events?log_id={tenant}&order=asc&limit=1000"
+            more = ""
+            while len(found) < size:
+                status, page = members[0].call(key, "GET", query + more)
+                assert status == 200
+                found += [(item["index"], item["id"]) for item in page["items"]]
+                more = f"&cursor={page['next_cursor']}"
+            assert [index for index, _ in found] == list(range(size))
+            ids = {name for _, name in found}
+            assert len(ids) == size
+            assert ids >= {f"e-{w}-{n}" for w in range(WRITERS) for n in range(REQUESTS)}
+    finally:
+        fleet.stop()
 
 
 def test_a_database_server_needs_its_files_named() -> None:

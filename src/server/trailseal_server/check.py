@@ -141,7 +141,8 @@ class _Walk:
         yield from self._missing(log.size)
         for checkpoint in () if waiting is None else chain((waiting,), signed):
             yield from self._checkpoint(checkpoint)
-        if self._whole and split(log.edge) != self._tree.edge:
+        edge, grown = split(log.edge), self._tree.edge
+        if self._whole and len(edge) == len(grown) and edge != grown:
             yield "log", "the compact range is not that of its leaves"
         if self._whole and self._sound and self._received_at != log.last_received_at:
             yield "log", "last_received_at is not that of its last event"
@@ -214,6 +215,8 @@ class _Walk:
 
 def _row_faults(extent: Extent) -> Iterator[Fault]:
     log = extent.log
+    if len(log.edge) != HASH_BYTES * log.size.bit_count():
+        yield "log", f"its compact range is not one of {log.size} events"
     if extent.last_event >= log.size:
         yield "log", f"events reach to {extent.last_event}, beyond its size {log.size}"
     if extent.tiles_beyond:

@@ -103,6 +103,7 @@ class Services:
 
     def start(self) -> None:
         """Begin to write, to sign and to export."""
+        self.reader.secret()  # made now: no read has to write, nor fails on a full disk
         self.ingest.start()
         self.signer.start()
         self.exports.start()

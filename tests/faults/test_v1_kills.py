@@ -1,0 +1,73 @@
+"""V1: server processes are killed at random while clients write, and started again."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from .servers import DEADLINE_S, Fleet, Watcher, Writer, check_history, join, rounds
+
+KILLS = rounds(2)
+FLEETS = {"sqlite": (1, 8), "postgresql": (2, 32)}  # processes, writers
+CHECK_S = 600.0
+
+
+def test_v1_what_was_acknowledged_survives_kills_and_checkpoints_never_go_back(
+    make_database: Callable[[], str], tmp_path: Path, record_property: Callable[[str, int], None]
+) -> None:
+    """Each acknowledged event is there once, as its receipt says; each checkpoint that a reader
+    saw continues the one before. One process on SQLite, two on PostgreSQL killed in turn."""
+    url = make_database()
+    processes, count = FLEETS[url.partition("+")[0].partition(":")[0]]
+    fleet = Fleet(url, tmp_path, processes)
+    assert len(fleet.keys) == 1
+    writers = [Writer(fleet, f"w{number}") for number in range(count)]
+    watcher = Watcher(fleet)
+    for thread in (*writers, watcher):
+        thread.start()
+    try:
+        for kill in range(KILLS):
+            # The moment of the kill is the test; the first comes after a checkpoint.
+            time.sleep(random.uniform(0.0, 1.5) if kill else 1.5)  # noqa: S311 - no secret
+            fleet.replace(random.randrange(processes))  # noqa: S311 - no secret
+        end = time.monotonic() + DEADLINE_S
+        while len(watcher.seen) < 2 and not watcher.wrong:
+            assert time.monotonic() < end, "no checkpoint"
+            time.sleep(0.1)
+    finally:
+        fleet.stopping.set()
+        join([*writers, watcher])
+        fleet.stop()
+    assert [each.refused for each in writers] == [[]] * count
+    assert watcher.wrong == []
+    receipts = [receipt for each in writers for receipt in each.receipts]
+    assert len(receipts) > KILLS * count
+    ids = check_history(url, receipts, watcher.seen)
+    # What nobody acknowledged are at most the last events, sent while the fleet stopped.
+    assert len(ids - {event_id for event_id, _, _ in receipts}) <= count
+    record_property("kills", KILLS)
+    record_property("events", len(receipts))
+    record_property("checkpoints", len(watcher.seen))
+    assert checked(url, tmp_path) == {"logs": 1, "events": len(ids), "damages": 0}
+
+
+def checked(url: str, folder: Path) -> dict[str, int]:
+    """What `trailseal-server check` counts."""
+    command = [sys.executable, "-m", "trailseal_server", "check", "--json", "--database-url", url]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=CHECK_S,
+        env={**os.environ, "TRAILSEAL_SIGNING_KEY_FILE": str(folder / "signing.key"),
+             "TRAILSEAL_EXPORT_DIR": str(folder)},
+    )  # fmt: skip
+    assert done.stdout, done.stderr
+    counts: dict[str, int] = json.loads(done.stdout.splitlines()[-1])
+    del counts["checkpoints"]
+    return counts
