@@ -4,11 +4,24 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, MutableMapping
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, BinaryIO, ClassVar, Final, Generic, Literal, Self, TypeVar, final
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    BinaryIO,
+    ClassVar,
+    Final,
+    Generic,
+    Literal,
+    Self,
+    TypeVar,
+    final,
+)
 from urllib.parse import quote
 
-from attrs import Attribute, define
+if TYPE_CHECKING:
+    from attrs import Attribute
 
 _UPLOAD_CHUNK: Final = 65_536  # bytes read at a time from a file that is being sent
 
@@ -91,7 +104,7 @@ async def _chunks(content: BinaryIO | Iterable[bytes]) -> AsyncIterator[bytes]:
 T = TypeVar("T")
 
 
-@define
+@dataclass(slots=True)
 class Response(Generic[T]):
     """An answer as it came, and parsed. The status is a plain int: proxies send codes that no list has."""
 

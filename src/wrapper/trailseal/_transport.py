@@ -8,6 +8,7 @@ module that reaches httpx.
 5. Requests go to the transport below the httpx client: cookies, redirects and merged URLs are of no
    use to a JSON API and cost as much as the sending. A user's own client is asked itself.
 6. The API key goes to the base URL's origin and nowhere else.
+7. httpx is imported by the first request: it is most of what importing a client would cost.
 """
 
 from __future__ import annotations
@@ -17,11 +18,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-import httpx
-
-from trailseal import _connect
 from trailseal._body import Body
-from trailseal._deadline import until
 from trailseal._flow import Attempt, Outcome, Request
 from trailseal._watch import Watch, note
 from trailseal.config import Connection, Settings
@@ -30,17 +27,12 @@ from trailseal.errors import ClosedError, ConfigurationError, TransportError, fr
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
+    import httpx
     from trailseal_api.client import AuthenticatedClient
 
 CONNECT_TIMEOUT = 5.0  # seconds: a server that is there accepts at once, and another try is better
 MAX_CAUSES = 8  # exceptions below one of httpx: four, where anyio tries several addresses
 MAX_URLS = 256  # parsed URLs kept: few paths make up most calls
-
-_NOT_SENT = (
-    *(httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout),
-    *(httpx.ProxyError, httpx.UnsupportedProtocol, httpx.InvalidURL),
-)
-_FAILURES = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError)
 
 
 class _Base:
@@ -58,6 +50,8 @@ class _Base:
 
     def _use(self, http: Any, handle: str) -> None:
         """Take a client; `handle` names the transport's method that sends."""
+        import httpx  # noqa: PLC0415  # rule 7
+
         base = httpx.URL(self._settings.base_url)
         self._fixed = [
             ("Host", base.netloc.decode("ascii")),
@@ -69,6 +63,8 @@ class _Base:
         self._http = http
 
     def _request(self, attempt: Attempt, left: float, extra: Mapping[str, str]) -> httpx.Request:
+        import httpx  # noqa: PLC0415  # rule 7
+
         request = attempt.request
         here = request.url.startswith("/")  # else it is another's, who gets no key
         fixed = self._fixed if here else self._fixed[2:]
@@ -105,6 +101,8 @@ class _Base:
         key = f"{request.url}?{request.params}" if request.params else request.url
         url = self._urls.get(key)
         if url is None:
+            import httpx  # noqa: PLC0415  # rule 7
+
             text = self._settings.base_url + request.url if here else request.url
             url = httpx.URL(text, params=request.params) if request.params else httpx.URL(text)
             if len(self._urls) >= MAX_URLS:
@@ -118,8 +116,11 @@ class _Base:
 
     def _failure(self, request: Request, error: Exception) -> TransportError:
         """Judge an exception of httpx by whether the request may have reached the server."""
+        import httpx  # noqa: PLC0415  # rule 7
+
         reason = type(error).__name__
-        if isinstance(error, _NOT_SENT):
+        unsent = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+        if isinstance(error, (*unsent, httpx.UnsupportedProtocol, httpx.InvalidURL)):
             host = self._settings.base_url if request.url.startswith("/") else "another server"
             return _failed(request, "connect", f"{host}: {_system_reason(error) or reason}")
         return _failed(
@@ -146,6 +147,8 @@ class Transport(_Base):
         with self._lock:
             self._check_open()
             if self._http is None:
+                from trailseal import _connect  # noqa: PLC0415  # rule 7
+
                 self._use(_connect.blocking(self._connection), "handle_request")
             return cast("httpx.Client", self._http)
 
@@ -163,6 +166,8 @@ class Transport(_Base):
             return watch.outcome
 
     def _exchange(self, attempt: Attempt, left: float, extra: Mapping[str, str]) -> Outcome:
+        from trailseal._deadline import until  # noqa: PLC0415  # rule 7
+
         deadline = time.monotonic() + left
         try:
             with until(deadline):
@@ -176,7 +181,7 @@ class Transport(_Base):
                     return note(attempt.request, body.finish())
                 finally:
                     response.close()
-        except _FAILURES as error:
+        except _failures() as error:
             if time.monotonic() >= deadline:
                 return _failed(attempt.request, "deadline", "the answer took too long")
             return self._failure(attempt.request, error)
@@ -210,6 +215,8 @@ class AsyncTransport(_Base):
         with self._lock:
             self._check_open()
             if self._http is None:
+                from trailseal import _connect  # noqa: PLC0415  # rule 7
+
                 self._use(_connect.asynchronous(self._connection), "handle_async_request")
             return cast("httpx.AsyncClient", self._http)
 
@@ -247,7 +254,7 @@ class AsyncTransport(_Base):
                         await chunks.aclose()
         except TimeoutError:
             return _failed(attempt.request, "deadline", "the answer took too long")
-        except _FAILURES as error:
+        except _failures() as error:
             return self._failure(attempt.request, error)
 
     def _check_loop(self, loop: AbstractEventLoop) -> None:
@@ -268,6 +275,13 @@ class AsyncTransport(_Base):
             self.closed = True
         if self._http is not None and self._connection.http_client is None:
             await self._http.aclose()
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """What httpx raises."""
+    import httpx  # noqa: PLC0415  # rule 7
+
+    return (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError)
 
 
 def _headers(response: httpx.Response) -> dict[str, str]:

@@ -14,13 +14,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-import httpx
-
 from ... import errors
-from ...client import AuthenticatedClient
 from ...types import Response
 
 if TYPE_CHECKING:
+    import httpx
+
+    from ...client import AuthenticatedClient
     from ...models.caller import Caller
     from ...models.problem import Problem
 

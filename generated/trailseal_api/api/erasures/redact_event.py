@@ -22,13 +22,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-import httpx
-
 from ... import errors
-from ...client import AuthenticatedClient
 from ...types import UNSET, Response, Unset, path_segment
 
 if TYPE_CHECKING:
+    import httpx
+
+    from ...client import AuthenticatedClient
     from ...models.event_record import EventRecord
     from ...models.problem import Problem
     from ...models.redaction_request import RedactionRequest

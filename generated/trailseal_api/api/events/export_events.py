@@ -46,10 +46,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
-import httpx
-
 from ... import errors
-from ...client import AuthenticatedClient
 from ...models.action_type import ActionType
 from ...models.actor_type import ActorType
 from ...models.export_format import ExportFormat
@@ -63,6 +60,9 @@ from ...types import (
 )
 
 if TYPE_CHECKING:
+    import httpx
+
+    from ...client import AuthenticatedClient
     from ...models.problem import Problem
 
 

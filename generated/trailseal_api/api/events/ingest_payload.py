@@ -29,14 +29,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-import httpx
-
 from ... import errors
-from ...client import AuthenticatedClient
 from ...models.ingest_source import IngestSource
 from ...types import UNSET, Response, Unset, path_segment
 
 if TYPE_CHECKING:
+    import httpx
+
+    from ...client import AuthenticatedClient
     from ...models.batch_result import BatchResult
     from ...models.problem import Problem
 

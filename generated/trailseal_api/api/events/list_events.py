@@ -51,10 +51,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-import httpx
-
 from ... import errors
-from ...client import AuthenticatedClient
 from ...models.action_type import ActionType
 from ...models.actor_type import ActorType
 from ...models.order import Order
@@ -64,6 +61,9 @@ from ...models.time_field import TimeField
 from ...types import UNSET, Response, Unset
 
 if TYPE_CHECKING:
+    import httpx
+
+    from ...client import AuthenticatedClient
     from ...models.event_page import EventPage
     from ...models.problem import Problem
 

@@ -14,13 +14,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-import httpx
-
 from ... import errors
-from ...client import Client
 from ...types import Response
 
 if TYPE_CHECKING:
+    import httpx
+
+    from ...client import Client
     from ...models.health import Health
     from ...models.problem import Problem
 

@@ -23,14 +23,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-import httpx
-
 from ... import errors
-from ...client import AuthenticatedClient
 from ...models.order import Order
 from ...types import UNSET, Response, Unset
 
 if TYPE_CHECKING:
+    import httpx
+
+    from ...client import AuthenticatedClient
     from ...models.problem import Problem
     from ...models.verification_key_page import VerificationKeyPage
 

@@ -20,13 +20,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-import httpx
-
 from ... import errors
-from ...client import AuthenticatedClient
 from ...types import Response, path_segment
 
 if TYPE_CHECKING:
+    import httpx
+
+    from ...client import AuthenticatedClient
     from ...models.event_page import EventPage
     from ...models.problem import Problem
     from ...models.search_results_input import SearchResultsInput

@@ -21,10 +21,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-import httpx
-
 from ... import errors
-from ...client import Client
 from ...types import (
     UNSET,
     RequestContent,
@@ -34,6 +31,9 @@ from ...types import (
 )
 
 if TYPE_CHECKING:
+    import httpx
+
+    from ...client import Client
     from ...models.problem import Problem
     from ...models.upload import Upload
 
