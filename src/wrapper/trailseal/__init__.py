@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from trailseal import errors, verify
+    from trailseal._audit import Audit
     from trailseal._context import context
     from trailseal._events import Actor, Resource
     from trailseal._models import (
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from trailseal.errors import TrailSealError
 
 _HOMES = {
+    "_audit": ["Audit"],
     "_context": ["context"],
     "_events": ["Actor", "Resource"],
     "_models": [
@@ -77,6 +79,7 @@ __all__ = [
     "AsyncClient",
     "AsyncPager",
     "AsyncSearch",
+    "Audit",
     "BatchItem",
     "BatchResult",
     "Caller",

@@ -9,7 +9,16 @@ import pytest
 import trailseal
 
 NAMES = [
-    *("Actor", "AsyncClient", "AsyncPager", "AsyncSearch", "BatchItem", "BatchResult", "Caller"),
+    *(
+        "Actor",
+        "AsyncClient",
+        "AsyncPager",
+        "AsyncSearch",
+        "Audit",
+        "BatchItem",
+        "BatchResult",
+        "Caller",
+    ),
     *("Checkpoint", "Client", "ConsistencyProof", "Download", "DownloadedFile", "Event", "Export"),
     *("InclusionProof", "Operation", "Page", "Pager", "Receipt", "Resource", "Schema"),
     *("Search", "TrailSealError", "UnreadFailuresWarning", "Usage", "VerificationKey"),

@@ -1,0 +1,204 @@
+"""The tables of a spool, and how they are read when they are damaged.
+
+1. Every row has a CRC-32 over its id, log and content: what a disk changed is not sent.
+2. Page 1 of every spool is the same but for counters, so a broken one is replaced.
+3. What lies in the write-ahead log counts even after a frame whose checksum is wrong, where SQLite
+   stops: rows prove themselves.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import struct
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+PAGE = 4096  # bytes
+VERSION = 1
+# The order of the tables decides their root pages: see rule 2.
+SCHEMA = f"""
+CREATE TABLE pending (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, log_id TEXT,
+  content BLOB NOT NULL, crc INTEGER NOT NULL);
+CREATE TABLE parked (seq INTEGER PRIMARY KEY, id TEXT NOT NULL, log_id TEXT,
+  content BLOB NOT NULL, crc INTEGER NOT NULL, code TEXT NOT NULL, detail TEXT NOT NULL,
+  parked_at TEXT NOT NULL);
+PRAGMA user_version = {VERSION};
+"""
+# A header may also claim another version of the format (read-only), or a longer file.
+_DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_READONLY})
+_MAX_PROBES = 200_000  # keys looked for one by one in a damaged table: some seconds
+
+
+class DamagedError(sqlite3.DatabaseError):
+    """A spool does not hold what its owner wrote."""
+
+
+class Row(NamedTuple):
+    """A row of `pending`, or of `parked` with its last three columns."""
+
+    seq: int
+    id: str
+    log_id: str | None
+    content: bytes
+    crc: int
+    code: str = ""
+    detail: str = ""
+    parked_at: str = ""
+
+    @property
+    def sound(self) -> bool:
+        """Tell whether it is what was written."""
+        kinds = isinstance(self.id, str) and isinstance(self.content, bytes)
+        known = kinds and (self.log_id is None or isinstance(self.log_id, str))
+        return known and self.crc == checksum(self.id, self.log_id, self.content)
+
+
+class Saved(NamedTuple):
+    """What was read from a damaged spool."""
+
+    pending: int
+    seen: int  # the highest key
+    unsound: int
+
+
+def checksum(event_id: str, log_id: str | None, content: bytes) -> int:
+    """The CRC-32 of a row."""
+    head = f"{event_id}\0{'' if log_id is None else '+' + log_id}\0"
+    return zlib.crc32(content, zlib.crc32(head.encode("utf-8", "surrogateescape")))
+
+
+def connect(path: Path, *, uri: str = "") -> sqlite3.Connection:
+    """Open a database; transactions are begun by hand, text may be damaged."""
+    connection = sqlite3.connect(
+        f"{path.as_uri()}?{uri}", uri=True, isolation_level=None, check_same_thread=False
+    )
+    connection.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
+    return connection
+
+
+def is_damage(error: Exception) -> bool:
+    """Tell whether an error says that the file is not what we wrote."""
+    code = getattr(error, "sqlite_errorcode", 0)
+    short = code == sqlite3.SQLITE_IOERR_SHORT_READ
+    missing = code == sqlite3.SQLITE_ERROR and "no such" in str(error)
+    return isinstance(error, DamagedError) or short or missing or code & 0xFF in _DAMAGE
+
+
+def salvage(damaged: Path, target: Path, highest: int) -> Saved:
+    """Write a new spool at `target` with all sound rows of a damaged one, under their keys.
+
+    `highest` is the last key that the owner noted, or 0. Raises OSError and sqlite3.Error for
+    `target` only.
+    """
+    image = target.with_suffix(".image")
+    try:
+        _replay(damaged, image)
+        with closing(connect(image, uri="immutable=1")) as source, closing(connect(target)) as new:
+            new.execute(f"PRAGMA page_size = {PAGE}")
+            new.executescript(SCHEMA)
+            new.execute("BEGIN")
+            counts: Counter[str] = Counter()
+            seen = 0
+            for table, places in (("pending", "?,?,?,?,?"), ("parked", "?,?,?,?,?,?,?,?")):
+                for row in _readable(source, table, highest):
+                    width = places.count("?")
+                    if not row.sound:
+                        counts["unsound"] += 1
+                        continue
+                    insert = f"INSERT OR IGNORE INTO {table} VALUES ({places})"  # noqa: S608  # names of ours
+                    counts[table] += new.execute(insert, row[:width]).rowcount
+                    seen = max(seen, row.seq)
+            seen = max(seen, _sequence(source))
+            new.execute("DELETE FROM sqlite_sequence")
+            last = ("pending", max(highest, seen))
+            new.execute("INSERT INTO sqlite_sequence VALUES (?,?)", last)
+            new.execute("COMMIT")
+            return Saved(counts["pending"], seen, counts["unsound"])
+    finally:
+        image.unlink(missing_ok=True)
+
+
+def _replay(damaged: Path, image: Path) -> None:
+    """Copy a database, with all frames of its write-ahead log applied and page 1 as it was made."""
+    os.close(os.open(image, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
+    shutil.copyfile(damaged, image)
+    with image.open("r+b") as file:
+        for number, page in _frames(Path(f"{damaged}-wal")):
+            file.seek((number - 1) * PAGE)
+            file.write(page)
+        size = max(file.seek(0, os.SEEK_END), 1)
+        pages = -(-size // PAGE)
+        file.truncate(pages * PAGE)
+        first = bytearray(_first_page())
+        first[28:32] = struct.pack(">I", pages)  # the size in pages, SQLite file format 1.3.7
+        file.seek(0)
+        file.write(first)
+
+
+def _frames(log: Path) -> Iterator[tuple[int, bytes]]:
+    """Page numbers and pages of a write-ahead log's current round (SQLite file format, 4.1)."""
+    try:
+        raw = log.read_bytes()[32:]
+    except OSError:
+        return
+    step = 24 + PAGE
+    frames = [raw[at : at + step] for at in range(0, len(raw) - step + 1, step)]
+    if not frames:
+        return
+    salts = Counter(frame[8:16] for frame in frames[:3]).most_common(1)[0][0]
+    last = max(
+        (n for n, f in enumerate(frames) if f[8:16] == salts and f[4:8] != bytes(4)), default=-1
+    )
+    for frame in frames[: last + 1]:  # up to the last commit
+        number = int.from_bytes(frame[:4])
+        if 0 < number <= 1 << 24:  # 64 GiB: more is damage
+            yield number, frame[24:]
+
+
+def _first_page() -> bytes:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as fresh:
+        fresh.execute(f"PRAGMA page_size = {PAGE}")
+        fresh.executescript(SCHEMA)
+        return fresh.serialize()[:PAGE]
+
+
+def _readable(source: sqlite3.Connection, table: str, highest: int) -> Iterator[Row]:
+    """All rows that can be reached: from the beginning, from the end, and one by one between."""
+    low, high = 0, highest + 1
+    try:
+        for row in _select(source, table, "seq > 0 ORDER BY seq"):
+            low = row.seq
+            yield row
+        return  # noqa: TRY300  # all of them
+    except sqlite3.Error:
+        pass
+    try:
+        for row in _select(source, table, "seq > ? ORDER BY seq DESC", low):
+            high = row.seq
+            yield row
+    except sqlite3.Error:
+        pass
+    for key in range(low + 1, min(high, low + _MAX_PROBES)):
+        try:
+            yield from _select(source, table, "seq = ?", key)
+        except sqlite3.Error:
+            continue
+
+
+def _select(source: sqlite3.Connection, table: str, where: str, *values: Any) -> Iterator[Row]:
+    for raw in source.execute(f"SELECT * FROM {table} WHERE {where}", values):  # noqa: S608  # names of ours
+        yield Row(*raw)
+
+
+def _sequence(source: sqlite3.Connection) -> int:
+    try:
+        found = source.execute("SELECT max(seq) FROM sqlite_sequence").fetchone()[0]
+    except sqlite3.Error:
+        return 0
+    return found if isinstance(found, int) and 0 < found < 1 << 62 else 0

@@ -1,0 +1,422 @@
+"""The spool: events on disk, one SQLite file for each process that writes.
+
+1. `enqueue` returns after its event is committed and synced (WAL, synchronous=FULL). Threads that
+   come together share one commit. If it raises, the event may still be found after a crash: give
+   it again with its id, and it is stored once.
+2. A row leaves only when it was delivered, parked or dropped. Forgetting a delivered row is not
+   synced: after a power cut it is sent again, and the server knows its id.
+3. A damaged file is set aside as `*.damaged-…`, its sound rows go on in a new one under their keys,
+   the others are counted.
+4. A full disk is an error of now: nothing has to be reopened once there is room.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from trailseal._ids import now as now_text
+from trailseal.delivery._file import Mark, SpoolFile
+from trailseal.delivery._rows import (
+    PAGE,
+    SCHEMA,
+    VERSION,
+    DamagedError,
+    Row,
+    checksum,
+    connect,
+    is_damage,
+    salvage,
+)
+from trailseal.delivery.batching import Item, Limits, Waiting, cut, of_one_log
+from trailseal.errors import DeliveryError, SpoolFullError
+
+MAX_BYTES = 1 << 30  # of waiting events: some million of them, and a disk still has room
+CHECKPOINT_PAGES = 4096  # of the write-ahead log, 16 MiB: rare, and some milliseconds
+MAX_SCAN = 20_000  # rows looked at for one request, where logs are mixed
+BUSY_S = 5.0  # the command line may look at the same file
+
+T = TypeVar("T")
+Lost = Callable[[int], None]
+
+
+@dataclass(slots=True)
+class _Entry:
+    """An event on its way into the file, and what became of it."""
+
+    id: str
+    log_id: str | None
+    content: bytes
+    done: bool = False
+    error: type[DeliveryError] | None = DeliveryError  # until it is committed
+    dropped: list[str] = field(default_factory=list)
+
+
+class Spool:
+    """One file of which this process is the owner; every method raises `DeliveryError` where the
+    disk fails.
+
+    Args:
+        file: The file, owned.
+        lost: Called with the number of events that damage took, 0 if all were saved.
+        max_bytes: Of the events that wait.
+        drop_oldest: Whether the oldest events make room for new ones.
+    """
+
+    def __init__(
+        self,
+        file: SpoolFile,
+        lost: Lost,
+        *,
+        max_bytes: int = MAX_BYTES,
+        drop_oldest: bool = False,
+    ) -> None:
+        self._file, self._lost = file, lost
+        self._max_bytes, self._drop_oldest = max_bytes, drop_oldest
+        self._lock = threading.Lock()  # of the connection
+        self._queue_lock = threading.Lock()  # of those who wait for it
+        self._entries: list[_Entry] = []
+        self._sent: set[int] = set()
+        self._since = 0.0
+        self._mark = file.last_mark() or Mark(0, 0)
+        self._count = self._bytes = 0
+        self._connection: sqlite3.Connection | None = None
+        self._broken: list[sqlite3.Connection] = []
+        self._closed = False
+        with self._lock:
+            self._run(self._measure)
+
+    @property
+    def path(self) -> Path:
+        """Of the database."""
+        return self._file.path
+
+    # ------------------------------------------------------------- accepting
+
+    def enqueue(
+        self, event_id: str, log_id: str | None, content: bytes, now: float
+    ) -> Sequence[str]:
+        """Commit an event; the ids of those that were dropped for it.
+
+        Raises:
+            SpoolFullError: The limit is reached, or the disk is full.
+            DeliveryError: The disk failed.
+        """
+        entry = _Entry(event_id, log_id, content)
+        with self._queue_lock:
+            self._entries.append(entry)
+        with self._lock:
+            if not entry.done:
+                with self._queue_lock:
+                    group, self._entries = self._entries, []
+                self._commit(group, now)
+        if entry.error is SpoolFullError:
+            raise SpoolFullError("The spool, or its disk, is full.")
+        if entry.error is not None:
+            raise DeliveryError("The spool cannot be written.")
+        return entry.dropped
+
+    def _commit(self, group: list[_Entry], now: float) -> None:
+        """Write a group in one transaction; each entry learns how it went."""
+        try:
+            with_room, gone = self._run(lambda connection: self._write(connection, group))
+            if self._count == len(self._sent):
+                self._since = now
+            self._count += len(with_room) - len(gone)
+            self._bytes += sum(len(entry.content) for entry in with_room)
+            self._bytes -= sum(size for _, _, size in gone)
+            self._note(self._mark.key + len(with_room))
+            for entry in group:
+                entry.error = SpoolFullError
+            for entry in with_room:
+                entry.error = None
+            if with_room:
+                with_room[0].dropped += [event_id for _, event_id, _ in gone]
+        except SpoolFullError:
+            for entry in group:
+                entry.error = SpoolFullError
+        except DeliveryError:
+            pass  # which the entries say already
+        finally:
+            for entry in group:
+                entry.done = True
+
+    def _write(
+        self, connection: sqlite3.Connection, group: list[_Entry]
+    ) -> tuple[list[_Entry], list[tuple[int, str, int]]]:
+        """The entries that have room, now committed; key, id and size of what gave it."""
+        room, key = self._max_bytes - self._bytes, self._mark.key
+        with_room, rows, gone = list[_Entry](), list[Row](), list[tuple[int, str, int]]()
+        with _transaction(connection):
+            needed = sum(len(entry.content) for entry in group) - room
+            if needed > 0 and self._drop_oldest:
+                gone = self._oldest_free(connection, needed)
+                keys = [(seq,) for seq, _, _ in gone]
+                connection.executemany("DELETE FROM pending WHERE seq = ?", keys)
+                room += sum(size for _, _, size in gone)
+            for entry in group:
+                if len(entry.content) <= room:
+                    key, room = key + 1, room - len(entry.content)
+                    crc = checksum(entry.id, entry.log_id, entry.content)
+                    rows.append(Row(key, entry.id, entry.log_id, entry.content, crc))
+                    with_room.append(entry)
+            if gone and not rows:
+                raise SpoolFullError("One event is larger than the spool.")
+            values = [row[:5] for row in rows]
+            connection.executemany("INSERT INTO pending VALUES (?,?,?,?,?)", values)
+        return with_room, gone
+
+    def _oldest_free(
+        self, connection: sqlite3.Connection, needed: int
+    ) -> list[tuple[int, str, int]]:
+        """The oldest events that are not on their way, until they free enough."""
+        chosen, size = list[tuple[int, str, int]](), 0
+        query = "SELECT seq, id, length(content) FROM pending ORDER BY seq"
+        with closing(connection.execute(query)) as rows:
+            for row in rows:
+                if size >= needed:
+                    break
+                if row[0] not in self._sent:
+                    chosen.append(row)
+                    size += row[2]
+        return chosen
+
+    # ------------------------------------------------------------ delivering
+
+    def waiting(self) -> Waiting:
+        """What waits."""
+        with self._lock:
+            count = self._count - len(self._sent)
+            return Waiting(count, self._bytes if count else 0, self._since)
+
+    def take(
+        self, limits: Limits, skip_keys: Collection[int], skip_logs: Collection[str | None]
+    ) -> list[Item]:
+        """The next request; its rows stay until they are settled or parked."""
+
+        def read(connection: sqlite3.Connection) -> list[Item]:
+            query = "SELECT * FROM pending ORDER BY seq LIMIT ?"
+            most = MAX_SCAN + len(skip_keys) + len(self._sent)
+            with closing(connection.execute(query, (most,))) as rows:
+                skipped = {*skip_keys, *self._sent}
+                return cut(of_one_log(_items(rows, skipped, skip_logs)), limits)
+
+        with self._lock:
+            batch = self._run(read)
+            self._sent.update(item.key for item in batch)
+            return batch
+
+    def settle(self, items: Collection[Item]) -> None:
+        """Forget events that were delivered."""
+
+        def forget(connection: sqlite3.Connection) -> None:
+            connection.execute("PRAGMA synchronous = NORMAL")  # rule 2
+            try:
+                with _transaction(connection):
+                    _delete(connection, items)
+            finally:
+                connection.execute("PRAGMA synchronous = FULL")
+
+        with self._lock:
+            self._settled(forget, items)
+
+    def park(self, item: Item, code: str, detail: str) -> bool:
+        """Keep a refused event with the reason, out of the way: True."""
+        row = (
+            *(item.key, item.id, item.log_id, item.content),
+            *(checksum(item.id, item.log_id, item.content), code, detail, now_text()),
+        )
+
+        def move(connection: sqlite3.Connection) -> None:
+            with _transaction(connection):
+                insert = "INSERT OR REPLACE INTO parked VALUES (?,?,?,?,?,?,?,?)"
+                connection.execute(insert, row)
+                _delete(connection, [item])
+
+        with self._lock:
+            self._settled(move, [item])
+        return True
+
+    def _settled(self, work: Callable[[sqlite3.Connection], None], items: Collection[Item]) -> None:
+        """Do what makes these events leave, and count it."""
+        self._file.mark(Mark(self._mark.key, max(0, self._count - len(items))))  # before: see _file
+        try:
+            self._run(work)
+            self._count -= len(items)
+            self._bytes -= sum(len(item.content) for item in items)
+            self._sent.difference_update(item.key for item in items)
+        finally:
+            self._note(self._mark.key)
+
+    def release(self, items: Collection[Item]) -> None:
+        """Let events that were on their way wait again."""
+        with self._lock:
+            self._sent.difference_update(item.key for item in items)
+
+    # --------------------------------------------------------------- looking
+
+    def pending(self) -> int:
+        """How many events are not settled."""
+        with self._lock:
+            return self._count
+
+    def bytes(self) -> int:
+        """Of the events that are not settled."""
+        with self._lock:
+            return self._bytes
+
+    def oldest(self) -> int | None:
+        """The key of the oldest event that is not settled."""
+
+        def read(connection: sqlite3.Connection) -> int | None:
+            found: int | None = connection.execute("SELECT min(seq) FROM pending").fetchone()[0]
+            return found
+
+        with self._lock:
+            return self._run(read) if self._count else None
+
+    def newest(self) -> int:
+        """The key of the event that was accepted last."""
+        with self._lock:
+            return self._mark.key
+
+    def refresh(self) -> None:
+        """Count again: the command line may have requeued what was parked."""
+        with self._lock:
+            self._run(self._measure)
+
+    def close(self) -> None:
+        """Give the file up; it is deleted if nothing lies in it."""
+
+        def parked(connection: sqlite3.Connection) -> int:
+            found: int = connection.execute("SELECT count(*) FROM parked").fetchone()[0]
+            return found
+
+        with self._lock:
+            try:
+                empty = not self._count and not self._run(parked)
+            except DeliveryError:
+                empty = False  # then it stays
+            self._closed = True
+            for connection in (*self._broken, self._connection):
+                if connection is not None:
+                    connection.close()
+            self._file.release(remove=empty)
+
+    def abandon(self) -> list[sqlite3.Connection]:
+        """In a forked child: leave all to the parent. These connections must never be closed."""
+        self._file.forget()
+        return [*self._broken, *([self._connection] if self._connection else [])]
+
+    # --------------------------------------------------------------- opening
+
+    def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Work on the open database; again after damage was mended. Raises `DeliveryError`."""
+        for mended in (False, True):
+            if self._closed:
+                raise DeliveryError("The spool is closed.")
+            try:
+                return work(self._connection or self._open())
+            except (sqlite3.Error, OSError) as error:
+                if mended or not is_damage(error):
+                    raise _delivery_error(error) from error
+            self._recover()
+        raise AssertionError("the second round returns or raises")
+
+    def _open(self) -> sqlite3.Connection:
+        """Open or make the database; raises sqlite3.Error."""
+        connection = connect(self._file.path)
+        try:
+            connection.execute(f"PRAGMA busy_timeout = {int(BUSY_S * 1000)}")
+            connection.execute(f"PRAGMA page_size = {PAGE}")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+            if version == tables == 0 and not self._mark.key:
+                connection.executescript(f"BEGIN; {SCHEMA} COMMIT;")
+            elif version != VERSION:
+                raise DamagedError("not the version that we write")  # noqa: TRY301  # as SQLite's own
+            key = self._measure(connection)
+            if key < self._mark.key or self._count < self._mark.left:
+                raise DamagedError("events are missing")  # noqa: TRY301  # as SQLite's own
+            self._note(key)
+        except BaseException:
+            # Closing would tidy up what `_recover` has to see: it closes, once it has copied.
+            self._broken.append(connection)
+            raise
+        self._connection = connection
+        return connection
+
+    def _measure(self, connection: sqlite3.Connection) -> int:
+        """Count what is there; the last key."""
+        query = "SELECT count(*), ifnull(sum(length(content)), 0) FROM pending"
+        self._count, self._bytes = connection.execute(query).fetchone()
+        last = connection.execute("SELECT ifnull(max(seq), 0) FROM sqlite_sequence").fetchone()[0]
+        return int(last)
+
+    def _note(self, key: int) -> None:
+        self._mark = Mark(key, self._count)
+        self._file.mark(self._mark)
+
+    def _recover(self) -> None:
+        """Set the damaged file aside, and begin a new one with its sound rows."""
+        mark, new = self._mark, self._file.path.with_suffix(".new")
+        try:
+            new.unlink(missing_ok=True)
+            os.close(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
+            saved = salvage(self._file.path, new, mark.key)
+            self._file.set_aside()
+            new.rename(self._file.path)
+        except (sqlite3.Error, OSError) as error:
+            raise _delivery_error(error) from error
+        if self._connection is not None:
+            self._broken.append(self._connection)
+        while self._broken:
+            self._broken.pop().close()  # their files have other names now
+        self._connection, self._mark, self._sent = None, Mark(0, 0), set()
+        hidden = min(mark.left, max(0, mark.key - saved.seen))
+        self._lost(max(saved.unsound, mark.left - saved.pending, hidden))
+
+
+def _items(
+    rows: sqlite3.Cursor, skip_keys: Collection[int], skip_logs: Collection[str | None]
+) -> Iterator[Item]:
+    for raw in rows:
+        row = Row(*raw)
+        if row.seq in skip_keys or row.log_id in skip_logs:
+            continue
+        if not row.sound:
+            raise DamagedError("a row has changed")
+        yield Item(row.seq, row.id, row.log_id, row.content)
+
+
+def _delete(connection: sqlite3.Connection, items: Collection[Item]) -> None:
+    keys = [(item.key,) for item in items]
+    connection.executemany("DELETE FROM pending WHERE seq = ?", keys)
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _delivery_error(error: Exception) -> DeliveryError:
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is not None and code & 0xFF == sqlite3.SQLITE_FULL:
+        return SpoolFullError("The disk of the spool is full.")
+    return DeliveryError(f"The spool cannot be used ({error}).")
