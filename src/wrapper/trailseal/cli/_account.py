@@ -2,7 +2,7 @@
 
 import typer
 
-from ._session import Session, ask, command
+from ._session import Session, command
 
 
 def register(app: typer.Typer) -> None:
@@ -14,9 +14,7 @@ def register(app: typer.Typer) -> None:
 def usage(session: Session) -> None:
     """Show this month's events, the quota and the retention."""
     with session.client() as client:
-        from trailseal_api.api.account import get_usage  # noqa: PLC0415  # loads httpx
-
-        session.record(ask(client, get_usage.request_kwargs()))
+        session.record(client.usage().raw)
 
 
 def whoami(session: Session) -> None:

@@ -17,7 +17,7 @@ import typer
 
 from . import _output
 from ._exits import FAILED, Mistake, say
-from ._session import LogId, Session, ask, command
+from ._session import LogId, Session, command
 
 if TYPE_CHECKING:
     from trailseal import Client
@@ -206,17 +206,7 @@ def _sender(client: "Client | None", form: str, route: dict[str, Any]) -> Send:
         return _checked if form != "cloudtrail" else _accepted
     if form != "cloudtrail":
         return lambda events: (item.raw for item in client.log_bulk(events, **route))
-    given = {name: value for name, value in route.items() if value is not None}
-
-    def ingest(payload: list[Any]) -> Iterable[Mapping[str, Any]]:
-        from trailseal_api.api.events import ingest_payload  # noqa: PLC0415  # loads httpx
-        from trailseal_api.models.ingest_source import IngestSource  # noqa: PLC0415
-
-        kwargs = ingest_payload.request_kwargs(IngestSource.CLOUDTRAIL, body=payload, **given)
-        results: list[Mapping[str, Any]] = ask(client, kwargs, replayable=True)["results"]
-        return results
-
-    return ingest
+    return lambda records: (item.raw for item in client.log_stream(form, records, **route))
 
 
 def _checked(events: list[Any]) -> Iterator[Mapping[str, Any]]:

@@ -8,7 +8,7 @@ import typer
 
 from . import _output
 from ._exits import BAD_INPUT, FAILED, Mistake, printable
-from ._session import Session, ask, command, listed
+from ._session import Session, ask, command
 
 MAX_TEXT = 262_144  # characters, by the contract
 
@@ -45,30 +45,21 @@ def list_schemas(
 ) -> None:
     """List schemas and their versions."""
     with session.client() as client:
-        found = _found(client, schema_id=schema_id, latest=latest or None)
-        _output.records(session.form, found, COLUMNS)
+        found = client.schemas.list(schema_id, latest=latest)
+        _output.records(session.form, (schema.raw for schema in found), COLUMNS)
 
 
 def get(
     session: Session,
     *,
-    schema_id: Annotated[str, typer.Argument(metavar="ID", help="Its id, or its key: sch_…")],
+    schema_id: Annotated[str, typer.Argument(metavar="ID", help="As schemas list shows it.")],
     version: Annotated[
         str | None, typer.Option("--version", metavar="V", help="Else the newest.")
     ] = None,
 ) -> None:
     """Show a schema's document."""
     with session.client() as client:
-        if schema_id.startswith("sch_"):
-            from trailseal_api.api.schemas import get_schema  # noqa: PLC0415  # loads httpx
-
-            schema: dict[str, Any] | None = ask(client, get_schema.request_kwargs(schema_id))
-        else:
-            given = {"version": version} if version else {"latest": True}
-            schema = next(_found(client, schema_id=schema_id, **given), None)
-    if schema is None:
-        named = f"{schema_id} {version or ''}".rstrip()
-        raise Mistake(f"no schema {named} is registered: see trailseal schemas list.", FAILED)
+        schema = client.schemas.get(schema_id, version).raw
     if session.form == _output.TABLE:
         _output.write(json.dumps(schema["document"], indent=2))
     else:
@@ -86,11 +77,7 @@ def register_schema(
     """Register a version of a schema; the same one again changes nothing. Scope: schemas."""
     given = _given(file, schema_id, version, backward=backward)
     with session.client() as client:
-        from trailseal_api.api.schemas import create_schema  # noqa: PLC0415  # loads httpx
-
-        from trailseal._operations import body  # noqa: PLC0415
-
-        schema = ask(client, create_schema.request_kwargs(body=body(given)), replayable=True)
+        schema = client.schemas.register(given.pop("text"), **given).raw
     if session.form == _output.TABLE:
         typer.echo(f"{schema['schema_id']} {schema['version']} is {schema['schema_key']}")
     else:
@@ -144,13 +131,6 @@ def _given(
         "version": version,
         "compatibility": "backward" if backward else None,
     }
-
-
-def _found(client: Any, **given: Any) -> Any:
-    from trailseal_api.api.schemas import list_schemas as listing  # noqa: PLC0415  # loads httpx
-
-    asked = {name: value for name, value in given.items() if value is not None}
-    return listed(client, lambda **page: listing.request_kwargs(**page, **asked))
 
 
 COLUMNS: _output.Columns = {

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 DEFAULT_TIMEOUT = 30.0  # seconds for one call, as the SDK's own
+APP = "trailseal-cli"  # behind the SDK's own name in the User-Agent
 MAX_KEY_FILE = 1024  # bytes: a key has some 60
 MAX_PAGES = 10_000  # of a list of keys or schemas, 1,000 each: more is a loop
 
@@ -80,7 +81,8 @@ class Session:
         url, key = self.address(), self.key()
         from trailseal import Client  # noqa: PLC0415  # loads httpx
 
-        return Client(url, key, timeout=options.pop("timeout", self.timeout), **options)
+        given = {"timeout": self.timeout, "app": APP, **options}
+        return Client(url, key, **given)
 
     def record(self, raw: Mapping[str, Any]) -> None:
         """Show one object."""
