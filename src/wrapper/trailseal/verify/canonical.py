@@ -31,7 +31,8 @@ MAX_DEPTH = 64  # nested objects and arrays: far above real events, far below an
 _SLOW = object()
 # How orjson ends a float beyond MAX_NUMBER. Two patterns that begin with a letter are five times as
 # fast as one that begins with a class.
-_WIDE_FLOATS = (re.compile(rb"e\+?[0-9]+(?:[,\]}]|\Z)"), re.compile(rb"\.0(?:[,\]}]|\Z)"))
+_EXPONENT = re.compile(rb"e\+?[0-9]+(?:[,\]}]|\Z)")
+_WHOLE = re.compile(rb"\.0(?:[,\]}]|\Z)")
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -56,7 +57,7 @@ def _loads_fast(raw: bytes) -> object:
     try:
         value: object = orjson.loads(raw)
         same = orjson.dumps(value, option=orjson.OPT_STRICT_INTEGER) == raw
-        if same and not any(pattern.search(raw) for pattern in _WIDE_FLOATS):
+        if same and not _EXPONENT.search(raw) and not _WHOLE.search(raw):
             return value
     except (ValueError, TypeError):
         pass

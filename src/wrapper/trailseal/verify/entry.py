@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from typing import NamedTuple
 
 from . import merkle
 from ._values import member, optional, sha256_hex
@@ -24,8 +23,7 @@ _REQUIRED = frozenset({"v", "log_id", "id", "received_at", "ingested_by", "field
 _OPTIONAL = frozenset({"channel_id", "imported", "signature"})
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """A parsed entry; `text` is its exact text."""
 
     text: str
@@ -38,7 +36,7 @@ class Entry:
     imported: bool | None
     signature: Mapping[str, object] | None
 
-    @cached_property
+    @property
     def leaf_hash(self) -> bytes:
         """The hash of the leaf that holds this entry."""
         return merkle.leaf_hash(self.text.encode())

@@ -62,8 +62,9 @@ def check_line(text: bytes | None, expected: Expected) -> Checked:
         proof = None if raw.get("proof") is None else sha256_list(raw["proof"], "'proof'")
         index = member(raw, "index", int)
         entry = Entry.parse(written)
+        leaf_hash = entry.leaf_hash
         with faults:
-            _check_place(entry, index, proof, expected)
+            _check_place(entry, leaf_hash, index, proof, expected)
         with faults:
             _check_time(entry.received_at, expected)
         with faults:
@@ -71,7 +72,7 @@ def check_line(text: bytes | None, expected: Expected) -> Checked:
         with faults:
             trusted = entry.check_signature(expected.signing_keys)
         redacted, signed = raw.get("salts") is not None, entry.signature is not None
-        at = (index, entry.leaf_hash, entry.received_at)
+        at = (index, leaf_hash, entry.received_at)
         return Checked(tuple(faults), *at, redacted, signed, trusted)
     return Checked(tuple(faults), index)
 
@@ -86,13 +87,13 @@ def _read(text: bytes | None) -> Mapping[str, object]:
 
 
 def _check_place(
-    entry: Entry, index: int, proof: Sequence[bytes] | None, expected: Expected
+    entry: Entry, leaf_hash: bytes, index: int, proof: Sequence[bytes] | None, expected: Expected
 ) -> None:
     if entry.log_id != expected.log_id:
         raise EventCorruptionError("the entry is of another log", kind="entry")
     if proof is not None and expected.root_hash is not None:
         size, root = expected.tree_size, expected.root_hash
-        merkle.verify_inclusion(index, size, entry.leaf_hash, proof, root)
+        merkle.verify_inclusion(index, size, leaf_hash, proof, root)
     elif not expected.in_tree:
         raise UnverifiableError("nothing shows that the entry is in the log")
 
