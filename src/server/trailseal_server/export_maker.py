@@ -22,15 +22,16 @@ from .export_formats import Line
 from .export_plans import read_chunks, selected, write_file
 from .manifest import manifest
 from .problems import Problem
-from .store import Store, checkpoints, matching, micros, reads
+from .store import Store, checkpoints, matching, micros, selections
 from .store.checkpoints import CheckpointRow
 from .store.jobs import JobRow
 from .store.proofs import Prover
-from .store.reads import Selection
+from .store.selections import Selection
 from .worker import Lease, LostError
 
 SEAL_DEADLINE_S = 60.0  # for a checkpoint that covers the log; the signer makes one a second
 SEAL_POLL_S = 0.05
+RENEW_S = 0.5  # between two reports: each is a transaction; a lease is far longer
 
 
 class Signer(Protocol):
@@ -83,9 +84,9 @@ class Maker:
         job = orjson.loads(row.request)
         checkpoint = self._checkpoint(lease, job["tree_size"])
         with self._store.read() as connection:
-            log = reads.find_log(connection, row.log_id)
+            log = selections.find_log(connection, row.log_id)
             most = checkpoint.tree_size if job["search"] is None else job["tree_size"]
-            selection = selected(connection, reads.at_size(log, most), job)
+            selection = selected(connection, selections.at_size(log, most), job)
             total, exact = matching.count(connection, selection)
         recomputable = selection.is_range and job["order"] == "asc" and job["most"] is None
         chunks = read_chunks(
@@ -96,8 +97,8 @@ class Maker:
             job["most"],
         )
         tally = _Tally()
-        lines = self._watched(lease, chunks, tally, total if exact else None)
-        pieces = export_formats.write(lines, job["format"])
+        watched = self._watched(lease, chunks, tally, total if exact else None)
+        pieces = export_formats.write(watched, job["format"])
         if job["compression"] == "gzip":
             pieces = export_formats.gzip(pieces)
         digest, size = write_file(part, pieces)
@@ -137,13 +138,16 @@ class Maker:
 
     def _watched(
         self, lease: Lease, chunks: Iterator[Sequence[Line]], tally: "_Tally", total: int | None
-    ) -> Iterator[Line]:
-        """The lines, counted; between chunks the lease is renewed."""
+    ) -> Iterator[Sequence[Line]]:
+        """The chunks, counted; now and then the lease is renewed."""
+        renewed = 0.0
         for chunk in chunks:
-            lease.report(tally.count, total)
-            for line in chunk:
-                tally.add(line[0].idx)
-                yield line
+            if time.monotonic() - renewed > RENEW_S:
+                lease.report(tally.count, total)
+                renewed = time.monotonic()
+            for row, _ in chunk:
+                tally.add(row.idx)
+            yield chunk
 
     def _checkpoint(self, lease: Lease, tree_size: int) -> CheckpointRow:
         """The latest checkpoint, once it covers the log as it was at the request."""

@@ -21,14 +21,15 @@ from . import export_formats
 from .auth import Caller
 from .export_formats import Line
 from .problems import Problem
-from .store import Connection, Store, jobs, matching, micros, reads, searches
+from .store import Connection, Store, jobs, matching, micros, reads, searches, selections, sorts
 from .store.checkpoints import CheckpointRow
 from .store.compiler import Compiler
 from .store.jobs import JobRow
 from .store.logs import LogRow
 from .store.proofs import Prover
-from .store.reads import EventRow, Order, Selection
+from .store.records import EventRow
 from .store.search import Filters
+from .store.selections import Order, Selection
 
 CHUNK = 1000  # events read at a time: a few megabytes of usual events
 WRITE_BUFFER = 1 << 20  # bytes
@@ -54,7 +55,7 @@ def plan(connection: Connection, caller: Caller, log_id: str, request: Request) 
         if any(job[name] is not None for name in _NARROWING):
             raise Problem("request_invalid", "search_id comes without any filter, query or time")
         job |= _of_search(searches.find_search(connection, caller, search_id), given)
-    log = reads.find_log(connection, job["log_id"])
+    log = selections.find_log(connection, job["log_id"])
     job.setdefault("tree_size", log.size)
     selected(connection, log, job)
     return job
@@ -80,7 +81,7 @@ def selected(connection: Connection, log: LogRow, job: Mapping[str, Any]) -> Sel
     times = {name: job[name] for name in ("start", "end", "last", "time_field")}
     filters = Filters.of({**(job["filter"] or {}), **times})
     compiler = Compiler(connection, log.log_id, job["clock"])
-    return reads.select_events(
+    return selections.select_events(
         connection,
         log,
         filters,
@@ -97,9 +98,9 @@ def read_chunks(
     checkpoint: CheckpointRow | None = None,
     most: int | None = None,
 ) -> Iterator[Sequence[Line]]:
-    """The selection's rows, `CHUNK` at a time; with a checkpoint, each with its inclusion proof."""
-    read, left = (_sorted if selection.sort else _found), most
-    for rows in read(store, selection, order):
+    """The selection's rows, up to `CHUNK` at a time; with a checkpoint, each with its proof."""
+    left = most
+    for rows in _rows(store, selection, order):
         with store.read() as connection:
             prover = None if checkpoint is None else Prover(connection, selection.log, checkpoint)
             lines: list[Line] = [
@@ -109,6 +110,21 @@ def read_chunks(
         left = None if left is None else left - len(lines)
         if left == 0:
             return
+
+
+def _rows(store: Store, selection: Selection, order: Order) -> Iterator[Sequence[EventRow]]:
+    keys = None
+    if selection.sort is not None:
+        with store.read() as connection:
+            if not sorts.by_value(connection, selection, order):
+                keys = matching.all_places(connection, selection, order)
+    if keys is None:
+        yield from _found(store, selection, order)
+        return
+    for at in range(0, len(keys), CHUNK):  # sorted once, not for each chunk
+        indexes = [key[-1] for key in keys[at : at + CHUNK]]
+        with store.read() as connection:
+            yield reads.rows_at(connection, selection.log.log_id, indexes)
 
 
 def _found(store: Store, selection: Selection, order: Order) -> Iterator[Sequence[EventRow]]:
@@ -122,24 +138,15 @@ def _found(store: Store, selection: Selection, order: Order) -> Iterator[Sequenc
             return
 
 
-def _sorted(store: Store, selection: Selection, order: Order) -> Iterator[Sequence[EventRow]]:
-    with store.read() as connection:
-        indexes = matching.sorted_indexes(connection, selection, order)
-    for at in range(0, len(indexes), CHUNK):
-        with store.read() as connection:
-            yield reads.rows_at(connection, selection.log.log_id, indexes[at : at + CHUNK])
-
-
 def iter_export(
     store: Store, log_id: str, filters: Filters, *, form: str = "jsonl", order: Order = "asc"
 ) -> Iterator[bytes]:
     """The content of `exportEvents`, of the log as it is now. Bad filters raise `Problem` here, at
     once; what goes wrong later is raised by the iterator: break off the connection then."""
     with store.read() as connection:
-        log = reads.find_log(connection, log_id)
-        selection = reads.select_events(connection, log, filters, clock=micros.now())
-    chunks = read_chunks(store, selection, order)
-    return export_formats.write((line for chunk in chunks for line in chunk), form)
+        log = selections.find_log(connection, log_id)
+        selection = selections.select_events(connection, log, filters, clock=micros.now())
+    return export_formats.write(read_chunks(store, selection, order), form)
 
 
 def write_file(path: Path, pieces: Iterable[bytes]) -> tuple[str, int]:

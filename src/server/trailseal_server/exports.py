@@ -23,7 +23,7 @@ from .problems import Problem
 from .store import jobs
 from .store.jobs import JobRow
 from .store.pages import DEFAULT_LIMIT, PageRequest, Reader
-from .store.reads import Order
+from .store.selections import Order
 from .worker import Worker
 
 __all__ = ["Content", "Exports", "Signer", "iter_export"]

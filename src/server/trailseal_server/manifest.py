@@ -15,7 +15,7 @@ from typing import Any
 from .commitments import jcs
 from .store import Connection, micros, reads
 from .store.proofs import Prover
-from .store.reads import Selection
+from .store.selections import Selection
 from .times import TimeRange, time_range
 
 _TIMES = ("start", "end", "last")

@@ -49,7 +49,7 @@ class Trail:
                 for n, event in enumerate(events, log.size)
             ]
             if received_at is not None:
-                writing.append(connection, log, [writing.Group(drafts)], received_at)
+                writing.append(connection, log, [writing.Group(drafts)], received_at, set())
                 return
             # One transaction has one instant: write as `append` does, with an instant for each.
             at = [START + n * 1_000_000 for n in range(log.size, log.size + len(drafts))]
@@ -59,7 +59,7 @@ class Trail:
             ]
             leaves = map(commitments.leaf_hash, entries)
             fresh = list(zip(drafts, entries, leaves, strict=True))
-            writing._write(connection, log, fresh, max([log.last_received_at, *at]))
+            writing._write(connection, log, fresh, max([log.last_received_at, *at]), set())
             mine = (events_table.c.log_id == log_id) & (events_table.c.idx >= log.size)
             moved = {"received_at": START + events_table.c.idx * 1_000_000}
             connection.execute(update(events_table).where(mine).values(moved))

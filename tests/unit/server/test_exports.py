@@ -73,7 +73,7 @@ def root_of(boundary: dict[str, Any], leaves: list[bytes], low: int) -> bytes:
 
 def root(trail: Any) -> bytes:
     with trail.store.read() as connection:
-        return tree.fold(tree.split(jobs.reads.find_log(connection, "main").edge))
+        return tree.fold(tree.split(jobs.selections.find_log(connection, "main").edge))
 
 
 def leaves_of(lines: list[dict[str, Any]]) -> list[bytes]:

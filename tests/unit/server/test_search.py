@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from trailseal_server.problems import Problem
-from trailseal_server.store import reads
+from trailseal_server.store import reads, selections
 from trailseal_server.store import searches as module
-from trailseal_server.store.reads import Selection
 from trailseal_server.store.search import All, Either, Tokens, Without, Words, exact_token
 from trailseal_server.store.searches import Searches
+from trailseal_server.store.selections import Selection
 
 
 @pytest.fixture
@@ -67,10 +67,10 @@ def test_an_id_is_looked_up(trail: Any, searches: Searches) -> None:
     assert found('id="evt-9" OR id="evt-99"') == [31, 30]
     assert found('action:done NOT id="evt-99" NOT actor:u') == [30]
     with trail.store.read() as connection:
-        log = reads.find_log(connection, "main")
+        log = selections.find_log(connection, "main")
         one = module.select_search(connection, log, {"query": 'id="evt-9"'}, 0)
         earlier = module.select_search(
-            connection, reads.at_size(log, 30), {"query": 'id="evt-9"'}, 0
+            connection, selections.at_size(log, 30), {"query": 'id="evt-9"'}, 0
         )
     assert (one.low, one.high, one.checks) == (30, 31, ())
     assert not one.is_range
@@ -169,7 +169,7 @@ def test_expressions_are_boolean_algebra(trail: Any, searches: Searches) -> None
     @given(_TREES)
     def check(tree: Any) -> None:
         with trail.store.read() as connection:
-            log = reads.find_log(connection, "main")
+            log = selections.find_log(connection, "main")
             everything = Selection(log, 0, log.size, tree[0])
             rows = reads.read_rows(connection, everything, "asc", 100)
             assert {row.idx for row in rows} == tree[1]

@@ -13,7 +13,7 @@ from trailseal_server.problems import Problem
 from trailseal_server.query import parse
 from trailseal_server.query_evaluate import body_test, document
 from trailseal_server.query_nodes import And, Has, Match, Node, Not, Or, Text
-from trailseal_server.store import compiler, matching, micros, reads
+from trailseal_server.store import compiler, matching, micros, selections, sorts
 from trailseal_server.store.search import Filters
 from trailseal_server.store.searches import Searches
 
@@ -230,7 +230,7 @@ def sort_key(event: Event, field: str) -> tuple[bool, Any]:
 
 @pytest.mark.row("P-42")
 @pytest.mark.parametrize("order", ["asc", "desc"])
-@pytest.mark.parametrize("field", [*matching.SORTS])
+@pytest.mark.parametrize("field", [*sorts.SORTS])
 def test_every_order_is_total_and_pages_repeat_it(filled: Any, field: str, order: str) -> None:
     """Pages and offsets are parts of one sorted list; without the member first, equal by index."""
     searches = Searches(filled.reader)
@@ -253,12 +253,12 @@ def test_every_order_is_total_and_pages_repeat_it(filled: Any, field: str, order
 @pytest.mark.row("P-42")
 def test_too_many_events_to_sort_are_refused(filled: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Never sorted in part: the error says how to ask instead."""
-    monkeypatch.setattr(matching, "MAX_SORTED", len(EVENTS))
+    monkeypatch.setattr(sorts, "MAX_SORTED", len(EVENTS))
     monkeypatch.setattr(matching, "CHUNK", 50)
     searches = Searches(filled.reader)
     request = {"order_by": "action", "limit": 1}
     assert searches.create(filled.caller(), "main", request).count == len(EVENTS)
-    monkeypatch.setattr(matching, "MAX_SORTED", len(EVENTS) - 50)
+    monkeypatch.setattr(sorts, "MAX_SORTED", len(EVENTS) - 50)
     with pytest.raises(Problem, match="received_at"):
         searches.create(filled.caller(), "main", request)
 
@@ -303,11 +303,11 @@ def test_exports_hold_what_the_same_list_holds(
         lines = b"".join(pieces).splitlines()
         assert [orjson.loads(line)["index"] for line in lines] == found(filled, query)
     with filled.store.read() as connection:
-        log = reads.find_log(connection, "main")
-        selection = reads.select_events(
+        log = selections.find_log(connection, "main")
+        selection = selections.select_events(
             connection, log, Filters(q="data.amount>0"), clock=START, order_by="message"
         )
-        expected = matching.sorted_indexes(connection, selection, "desc")
+        expected = [key[-1] for key in matching.all_places(connection, selection, "desc")]
     chunks = export_plans.read_chunks(filled.store, selection, "desc", None, 20)
     assert [row.idx for chunk in chunks for row, _ in chunk] == expected[:20]
 

@@ -16,7 +16,7 @@ from ..ingest import Receipt
 from ..limits import INLINE_BYTES, PROOF_WAIT
 from ..prepare import Origin
 from ..problems import FieldError, Problem
-from ..store import reads
+from ..store import selections
 from ..store.pages import DEFAULT_LIMIT, Page
 from ..store.proofs import Prover
 from ..store.search import Filters
@@ -127,6 +127,6 @@ def _says_something(page: Page) -> bool:
 def _proof(call: ServerCall, receipt: Receipt) -> dict[str, Any]:
     """What `include=proof` adds to a receipt; empty until a checkpoint covers the event."""
     with call.services.store.read() as connection:
-        log = reads.find_log(connection, receipt.log_id)
+        log = selections.find_log(connection, receipt.log_id)
         proof = Prover(connection, log).proof(receipt.index)
     return {"proof": proof, "state": "sealed"} if proof else {}

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from ..contract import operation
 from ..cursors import Cursor, query_hash
 from ..problems import FieldError, Problem
-from ..store import Connection, micros, reads, signing_keys
+from ..store import Connection, micros, selections, signing_keys
 from ..store.pages import DEFAULT_LIMIT, PageRequest
 from ..store.signing_keys import SigningKey
 from ..targets import open_log, target_of
@@ -105,7 +105,7 @@ def _all(call: ServerCall, connection: Connection, log_id: str) -> list[dict[str
 
 
 def _checkpoint_keys(call: ServerCall, connection: Connection, log_id: str) -> list[dict[str, Any]]:
-    since = micros.text(reads.find_log(connection, log_id).created_at)
+    since = micros.text(selections.find_log(connection, log_id).created_at)
     return [_signers(text, since) for text in call.services.signer.verification_keys(log_id)]
 
 

@@ -8,7 +8,16 @@ from .. import log as tree
 from ..contract import operation
 from ..cursors import Cursor, query_hash
 from ..problems import FieldError, Problem
-from ..store import Connection, IntegrityError, checkpoints, listings, logs, micros, reads, tiles
+from ..store import (
+    Connection,
+    IntegrityError,
+    checkpoints,
+    listings,
+    logs,
+    micros,
+    selections,
+    tiles,
+)
 from ..store.checkpoints import CheckpointRow
 from ..store.logs import LogRow
 from ..store.pages import DEFAULT_LIMIT, PageRequest
@@ -47,7 +56,7 @@ def create_log(call: ServerCall) -> Response:
         return answer(_log(call, row), 201)
     except IntegrityError:
         with call.services.store.read() as connection:
-            row = reads.find_log(connection, body["log_id"])
+            row = selections.find_log(connection, body["log_id"])
     if any(getattr(row, name) != value for name, value in wanted.items()):
         raise _bad("/log_id", "is taken by another log; choose another name")
     return answer(_log(call, row))
@@ -58,7 +67,7 @@ def get_log(call: ServerCall) -> Response:
     """One log as it is now."""
     log_id = log_of(call)
     with call.services.store.read() as connection:
-        return answer(_log(call, reads.find_log(connection, log_id)))
+        return answer(_log(call, selections.find_log(connection, log_id)))
 
 
 @operation("sealLog")
@@ -72,7 +81,7 @@ def get_tile(call: ServerCall) -> Response:
     """The bytes of a tile or an entry bundle, as under `/tlog/`."""
     log_id = log_of(call)
     with call.services.store.read() as connection:
-        log = reads.find_log(connection, log_id)
+        log = selections.find_log(connection, log_id)
         try:
             data = tiles.by_path(connection, log_id, log.sealed_size, call.params["path"])
         except TilePathError as error:
@@ -127,7 +136,7 @@ def get_inclusion_proof(call: ServerCall) -> Response:
         raise _bad("/query/event_id", "or index is required, and not both")
     log_id = log_of(call)
     with call.services.store.read() as connection:
-        log = reads.find_log(connection, log_id)
+        log = selections.find_log(connection, log_id)
         row = listings.find_event(connection, log_id, event_id=event_id, index=index)
         checkpoint = _at(connection, log_id, call.params.get("tree_size"))
         if row.idx >= checkpoint.tree_size:

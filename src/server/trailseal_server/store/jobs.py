@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Row, and_, delete, func, insert, or_, select,
 
 from ..auth import Caller
 from ..problems import Problem
-from . import Store, micros, reads
+from . import Store, micros, selections
 from .schema import operations
 
 LIFETIME = 7 * 86_400 * 1_000_000  # microseconds: a week to download it
@@ -220,5 +220,5 @@ def _by_id(operation_id: str) -> Any:
 
 def _may_see(connection: Connection, caller: Caller, row: JobRow) -> bool:
     if row.kind == EXPORT:
-        return reads.may_read(connection, caller, row.log_id)
+        return selections.may_read(connection, caller, row.log_id)
     return caller.tenant_id in {None, row.tenant_id}

@@ -1,46 +1,29 @@
-"""The events of a selection, every check included: a page of them, all in order, or their number.
+"""The events of a selection, every check included: a page of them, or their number.
 
 Rules:
-- reads.py gives the candidates that the terms index finds; the selection's checks are made here, a
-  chunk at a time, in the list's order. One call reads at most `MAX_CHECKED` candidates: it may find
-  few events or none, and says where to go on. Nothing is left out.
-- A list sorted by a member of the event has no index: all its candidates are read for each page,
-  and more than `MAX_SORTED` are refused. Events without the member come first, ascending; texts are
-  sorted by the code points of their first `MAX_KEY` characters, severities by their rank, equal
-  values by index. A key is the place in that order.
+- reads.py, occurred.py and sorts.py give the places of candidates in a list's order; the
+  selection's checks are made here, a chunk at a time. One call reads at most `MAX_CHECKED`
+  candidates: it may find few events or none, and says where to go on. Nothing is left out.
 - Counting ends after `MAX_COUNTED` candidates, where they must be checked.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from ..problems import Problem
-from ..query_evaluate import Event, document, scalars
-from . import reads
-from .compiler import ENUMS
-from .reads import EventRow, Order, Selection
+from ..query_evaluate import Event, document
+from . import occurred, reads, sorts
+from .reads import Key, Places
+from .records import EventRow
 from .search import Expression
+from .selections import Order, Selection
 
-MAX_CHECKED = 10_000  # candidates read for a page: about a quarter of a second
-MAX_COUNTED = 2_000  # candidates read to count them; a first page pays for this too
-MAX_SORTED = 100_000  # candidates that are sorted: a few seconds
-MAX_KEY = 256  # characters: bounds the memory of a sort
+MAX_CHECKED = 10_000  # candidates read for a page: about a tenth of a second
+MAX_COUNTED = 500  # candidates read to count them; a first page pays for this too
 CHUNK = 1_000  # candidates read at a time: a few megabytes of usual events
-
-SORTS = {
-    "action": "action",
-    "actor": "actor.id",
-    "resource": "resource.id",
-    "outcome": "outcome",
-    "severity": "severity",
-    "source": "source.name",
-    "message": "message",
-}
-
-Key = tuple[int, ...]
+MAX_PLACES = 20_000  # places read at a time, where nothing is checked
 
 
 class Found(NamedTuple):
@@ -62,20 +45,54 @@ def read_matches(
     skip: int = 0,
 ) -> Found:
     """At most `limit` events behind the key `after`, the first `skip` of them passed over."""
+    if not (selection.checks or selection.by_occurred or selection.sort):
+        return _in_order(connection, selection, order, limit, after, skip)
+    checked, found, skipped, read = bool(selection.checks), list[Key](), 0, 0
+    size = min(CHUNK, 2 * limit) if checked else limit + 1
+    while read < MAX_CHECKED or not checked:
+        size = size if checked else min(MAX_PLACES, size + skip - skipped)
+        asked = size
+        step = places(connection, selection, order, asked, after)
+        for key in _passing(connection, selection, step.keys):
+            if skipped < skip:
+                skipped += 1
+            elif len(found) == limit:
+                return Found(_rows(connection, selection, found), found[-1], skipped)
+            else:
+                found.append(key)
+        after, read, size = step.after, read + size, CHUNK if checked else limit + 1
+        if after is None or not (checked or len(step.keys) >= asked):
+            break
+    return Found(_rows(connection, selection, found), after, skipped)
+
+
+def places(
+    connection: Connection, selection: Selection, order: Order, size: int, after: Key | None
+) -> Places:
+    """The next places of a selection in its order, its checks left out."""
     if selection.sort is not None:
-        place = (after[0] if after else 0) + skip
-        indexes = sorted_indexes(connection, selection, order)
-        rows = reads.rows_at(connection, selection.log.log_id, indexes[place : place + limit])
-        more = place + limit < len(indexes)
-        return Found(rows, (place + limit,) if more else None, skip)
-    if selection.checks:
-        return _checked(connection, selection, order, limit, after, skip)
-    rows = reads.read_rows(connection, selection, order, limit + 1, after=after, offset=skip)
-    last = reads.key_of(rows[limit - 1], selection) if len(rows) > limit else None
-    return Found(rows[:limit], last, skip)
+        # sorted anew for each call, where it has no order of its own
+        size = max(size, MAX_CHECKED) if selection.checks else size
+        return sorts.places(connection, selection, order, size, after)
+    read = occurred.places if selection.by_occurred else reads.places
+    return read(connection, selection, order, size, after)
 
 
-def _checked(  # noqa: PLR0917 - as read_matches
+def all_places(connection: Connection, selection: Selection, order: Order) -> list[Key]:
+    """The places of all events of a selection that is sorted; raises `Problem("query_invalid")`
+    where they are too many (sorts.MAX_SORTED)."""
+    found: list[Key] = []
+    after: Key | None = None
+    while True:
+        step = sorts.places(connection, selection, order, sorts.MAX_SORTED, after)
+        for at in range(0, len(step.keys), CHUNK):
+            found += _passing(connection, selection, step.keys[at : at + CHUNK])
+        after = step.after
+        if after is None:
+            return found
+
+
+def _in_order(  # noqa: PLR0917 - as read_matches
     connection: Connection,
     selection: Selection,
     order: Order,
@@ -83,43 +100,16 @@ def _checked(  # noqa: PLR0917 - as read_matches
     after: Key | None,
     skip: int,
 ) -> Found:
-    found: list[EventRow] = []
-    skipped, read, size = 0, 0, min(CHUNK, 2 * limit)
-    while read < MAX_CHECKED:
-        rows = reads.read_rows(connection, selection, order, size, after=after)
-        for row in _passing(connection, selection, rows):
-            if skipped < skip:
-                skipped += 1
-            elif len(found) == limit:
-                return Found(found, reads.key_of(found[-1], selection), skipped)
-            else:
-                found.append(row)
-        if len(rows) < size:
-            return Found(found, None, skipped)
-        after, read, size = reads.key_of(rows[-1], selection), read + size, CHUNK
-    return Found(found, after, skipped)
+    if after is not None:
+        selection = selection.behind(after[0], order)
+    found = reads.indexes_in_order(connection, selection, order, limit + 1, offset=skip)
+    shown = found[:limit]
+    rows = reads.rows_at(connection, selection.log.log_id, shown)
+    return Found(rows, (shown[-1],) if len(found) > limit else None, skip)
 
 
-def sorted_indexes(connection: Connection, selection: Selection, order: Order) -> list[int]:
-    """The indexes of all events of a selection with `sort`; raises `Problem("query_invalid")`."""
-    field = SORTS[selection.sort or "action"]
-    keys: list[tuple[tuple[int, int | str], int]] = []
-    for rows in _chunks(connection, selection, MAX_SORTED):
-        if rows is None:
-            detail = f"More than {MAX_SORTED} events to sort: narrow it, or sort by received_at"
-            raise Problem("query_invalid", detail)
-        keys += [(_sort_key(row, field), row.idx) for row in rows]
-    return [index for _, index in sorted(keys, reverse=order == "desc")]
-
-
-def _sort_key(row: EventRow, field: str) -> tuple[int, int | str]:
-    value = next(scalars(_document(row), field), None)
-    if not isinstance(value, str):
-        return 0, 0
-    if field == "severity":
-        ranks = ENUMS["severity"]
-        return 1, ranks.index(value) if value in ranks else len(ranks)
-    return 2, value[:MAX_KEY]
+def _rows(connection: Connection, selection: Selection, keys: Sequence[Key]) -> Sequence[EventRow]:
+    return reads.rows_at(connection, selection.log.log_id, [key[-1] for key in keys])
 
 
 def count(
@@ -128,40 +118,19 @@ def count(
     """How many events match, up to `most`, and whether that is exact."""
     if not selection.checks:
         return reads.count(connection, selection, most)
-    found = 0
-    for rows in _chunks(connection, selection, MAX_COUNTED):
-        if rows is None:
-            return found, False
-        found += len(rows)
-        if found > most:
-            return most, False
-    return found, True
+    step = reads.places(connection, selection.by_index(), "desc", MAX_COUNTED, None)
+    found = len(_passing(connection, selection, step.keys))
+    return min(found, most), step.after is None and found <= most
 
 
-def _chunks(
-    connection: Connection, selection: Selection, most: int
-) -> Iterator[Sequence[EventRow] | None]:
-    """All matches by index, in chunks; ends with None where candidates are left after `most`."""
-    after: Key | None = None
-    plain = selection if not selection.by_occurred else selection.by_index()
-    for _ in range(0, most, CHUNK):
-        rows = reads.read_rows(connection, plain, "desc", CHUNK, after=after)
-        yield _passing(connection, plain, rows)
-        if len(rows) < CHUNK:
-            return
-        after = reads.key_of(rows[-1], plain)
-    if reads.read_rows(connection, plain, "desc", 1, after=after):
-        yield None
-
-
-def _passing(
-    connection: Connection, selection: Selection, rows: Sequence[EventRow]
-) -> Sequence[EventRow]:
-    if not selection.checks or not rows:
-        return rows
+def _passing(connection: Connection, selection: Selection, keys: Sequence[Key]) -> Sequence[Key]:
+    if not selection.checks or not keys:
+        return keys
+    indexes = [key[-1] for key in keys]
+    rows = reads.rows_at(connection, selection.log.log_id, indexes, reads.CHECKED)
     chunk = _Chunk(connection, selection, {row.idx: _document(row) for row in rows})
     found = set.intersection(*(check(chunk) for check in selection.checks))
-    return [row for row in rows if row.idx in found]
+    return [key for key in keys if key[-1] in found]
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ Rules:
   same list, whatever is appended meanwhile.
 - An ascending list ends with a `tail_cursor`; the page it asks for takes the log as it is by then.
 - A page whose events must be checked one by one may hold few or none and still have a next one.
-- A page is read in one transaction. Its records are JSON as bytes, untouched (reads.py).
+- A page is read in one transaction. Its records are JSON as bytes, untouched (records.py).
 """
 
 import os
@@ -18,13 +18,13 @@ from sqlalchemy import Connection, select
 
 from ..cursors import SECRET_BYTES, Cursor, decode, encode, query_hash
 from ..problems import FieldError, Problem
-from . import Store, matching, micros, reads
+from . import Store, matching, micros, records, selections
 from .inserts import insert_missing
 from .logs import LogRow
 from .proofs import Prover
-from .reads import Order, Selection
 from .schema import events, meta
 from .search import Filters
+from .selections import Order, Selection
 
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 1000  # events of a page: up to a few megabytes of usual events
@@ -67,18 +67,18 @@ class Reader:
     def log_size(self, log_id: str) -> int:
         """The log's size now, one row by its key: for long polls; raises `log_not_found`."""
         with self.store.read() as connection:
-            return reads.find_log(connection, log_id).size
+            return selections.find_log(connection, log_id).size
 
     def get_event(self, log_id: str, event_id: str, include: Collection[str] = ()) -> bytes:
         """One `EventRecord`; raises `Problem("event_not_found")`."""
         with self.store.read() as connection:
-            log = reads.find_log(connection, log_id)
+            log = selections.find_log(connection, log_id)
             mine = (events.c.log_id == log_id, events.c.event_id == event_id)
             row = connection.execute(select(events).where(*mine)).one_or_none()
             if row is None:
                 raise Problem("event_not_found", "The log holds no event with this id")
             proof = Prover(connection, log).proof(row.idx) if "proof" in include else None
-            return reads.record(row, log, proof)
+            return records.record(row, log, proof)
 
     def list_events(
         self,
@@ -104,9 +104,9 @@ class Reader:
         if tail and not (place.key and place.size is None):
             raise _bad("cursor", "must be a tail_cursor here: nothing comes behind another one")
         with self.store.read() as connection:
-            log = reads.find_log(connection, log_id)
-            snapshot = reads.at_size(log, place.size)
-            selection = reads.select_events(connection, snapshot, filters, clock=place.clock)
+            log = selections.find_log(connection, log_id)
+            snapshot = selections.at_size(log, place.size)
+            selection = selections.select_events(connection, snapshot, filters, clock=place.clock)
             page = self.page(connection, log, selection, request, place)
             if "total" in request.include:
                 total, exact = matching.count(connection, selection)
@@ -155,7 +155,7 @@ class Reader:
         )
         prover = Prover(connection, log) if "proof" in request.include else None
         items = [
-            reads.record(row, log, None if prover is None else prover.proof(row.idx))
+            records.record(row, log, None if prover is None else prover.proof(row.idx))
             for row in found.rows
         ]
         if found.after is None or (most is not None and len(items) == left):

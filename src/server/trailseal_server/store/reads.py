@@ -1,236 +1,147 @@
-"""Reading events: a selection of one log's snapshot, its rows in order, and how a row is written.
+"""Reading a selection: its places first, then the rows that are shown.
 
 Rules:
-- A `Selection` is fixed: the tree size of its snapshot, an index range, an expression over the
-  terms index, and checks of what that finds, which are made in matching.py. Rows are never changed
-  or removed, so the same selection gives the same rows in every transaction; callers read it in
-  chunks and hold no transaction between them.
-- A range of `received_at` is an index range, because `received_at` never goes back within a log.
-- Order is by index (which is `received_at`) or by `occurred_at`, where events without one come
-  before all others and equal times go by index. Every order is total: the key of the last row says
-  where the next chunk begins, so that nothing is lost or repeated.
-- A record is the event's stored bytes with the server's fields behind them. It is never parsed and
-  written again: numbers and times stay as they were sent.
+- A place is the key of an event in its list's order, a tuple that ends with the event's index. The
+  key of the last event says where the next chunk begins: nothing is lost or repeated.
+- Places come from an index alone (the terms index, or that of `occurred_at`); a row is read only to
+  be shown or checked. `Places.after` is None behind the last one: a chunk may hold fewer places
+  than asked for, even none, and still not be the last.
+- This module reads in the order of the log; occurred.py and sorts.py in others.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NamedTuple, TypeAlias
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import orjson
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    FromClause,
-    Row,
-    Select,
     and_,
+    bindparam,
     func,
     literal_column,
-    or_,
     select,
+    text,
 )
 
-from ..auth import Caller
-from ..problems import Problem
-from ..times import TimeRange, time_range
-from . import fts5, logs, micros, tsvector
-from .compiler import Check, Compiler, Plan
-from .logs import LogRow
+from . import fts5, tsvector
+from .records import EventRow
 from .schema import events
-from .search import Expression, Filters, every
+from .search import Source
+from .selections import Order, Selection
+from .terms import row_id
 
 MAX_COUNT = 10_000  # totals are exact up to here; counting further costs more than it tells
-NEVER = -(2**62)  # the sort key of an event without occurred_at: before every time there is
+NEAR = 4096  # events at the end that is read first: a few milliseconds
 
-Order: TypeAlias = Literal["asc", "desc"]
-EventRow: TypeAlias = Row[Any]
+Key = tuple[int, ...]
 
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Events [low, high) of a log that match; `occurred` further bounds `occurred_at`, `checks`
-    must all pass (matching.py). `sort` names a member to sort by (matching.SORTS)."""
-
-    log: LogRow
-    low: int
-    high: int
-    match: Expression | None = None
-    occurred: TimeRange = field(default_factory=TimeRange)
-    checks: tuple[Check, ...] = ()
-    by_occurred: bool = False
-    sort: str | None = None
-
-    @property
-    def is_range(self) -> bool:
-        """Whether it holds every event of its index range."""
-        return self.match is None and self.occurred == TimeRange() and not self.checks
-
-    def by_index(self) -> "Selection":
-        """The same events in the order of the log."""
-        return replace(self, by_occurred=False, sort=None)
+# What checks and sorts need of a row.
+_E = events.c
+CHECKED = (_E.idx, _E.body, _E.received_at, _E.ingested_by, _E.channel_id)
 
 
-class _Sources(NamedTuple):
-    tables: tuple[FromClause, ...]
-    where: ColumnElement[bool]
-    order: ColumnElement[int]
+class Places(NamedTuple):
+    """Some events of a list, in order; `after` is where to go on (None: that was all)."""
+
+    keys: Sequence[Key]
+    after: Key | None
 
 
-def find_log(connection: Connection, log_id: str) -> LogRow:
-    """The log as it stands now; raises `Problem("log_not_found")`."""
-    log = logs.find(connection, log_id)
-    if log is None:
-        raise Problem("log_not_found", "There is no such log, or the key may not read it")
-    return log
+def indexes_in_order(
+    connection: Connection, selection: Selection, order: Order, limit: int, *, offset: int = 0
+) -> list[int]:
+    """The first `limit` indexes of a selection behind `offset`, in the order of the log, its
+    checks left out."""
+    low, high = selection.low, selection.high
+    if selection.match is None and not selection.timed:
+        every = range(low, high) if order == "asc" else range(high - 1, low - 1, -1)
+        return list(every[offset : offset + limit])
+    if offset or high - low <= NEAR or not _looks_near(connection, selection):
+        return _indexes(connection, selection, order, limit, offset)
+    at = high - NEAR if order == "desc" else low + NEAR
+    near, rest = selection.within(low, at), selection.within(at, high)
+    if order == "desc":
+        near, rest = rest, near
+    found = _indexes(connection, near, order, limit, 0)
+    if len(found) == limit:
+        return found
+    rest = _spanned(connection, rest) if rest.timed else rest
+    return found + _indexes(connection, rest, order, limit - len(found), 0)
 
 
-def may_read(connection: Connection, caller: Caller, log_id: str) -> bool:
-    """Whether the caller reaches a log: a tenant-bound key only its tenant's own."""
-    if caller.tenant_id is None:
-        return True
-    log = logs.find(connection, log_id)
-    return log is not None and log.tenant_id == caller.tenant_id
+def _looks_near(connection: Connection, selection: Selection) -> bool:
+    """Whether the end that is asked for is worth a look of its own: there, common matches are
+    found at once, which no index in another order tells (see tsvector.py)."""
+    return selection.timed or connection.dialect.name == "postgresql"
 
 
-def at_size(log: LogRow, size: int | None) -> LogRow:
-    """The log as it stood at an earlier size; None is now."""
-    return log if size is None else replace(log, size=min(size, log.size))
-
-
-def select_events(
-    connection: Connection,
-    log: LogRow,
-    filters: Filters,
-    *,
-    clock: int,
-    extra: Sequence[Plan] = (),
-    order_by: str = "received_at",
-) -> Selection:
-    """The events of a log's snapshot that pass the filters; raises `Problem` for bad ones."""
-    plans = [*Compiler(connection, log.log_id, clock).filters(filters), *extra]
-    match = every([plan.near for plan in plans if plan.near is not None])
-    bounds = [plan for plan in plans if plan.times or plan.within]
-    checks = tuple(p.check for p in plans if p.check is not None and p not in bounds)
-    selection = replace(Selection(log, 0, log.size, match, checks=checks), **_order(order_by))
-    times = time_range(filters.start, filters.end, filters.last, clock=clock)
-    selection = _during(connection, selection, filters.time_field, times)
-    for plan in bounds:
-        if plan.times is not None:
-            selection = _during(connection, selection, *plan.times)
-        if plan.within is not None:
-            low, high = max(selection.low, plan.within[0]), min(selection.high, plan.within[1])
-            selection = replace(selection, low=low, high=max(low, high))
-    return selection
-
-
-def _order(order_by: str) -> dict[str, Any]:
-    if order_by in {"received_at", "occurred_at"}:
-        return {"by_occurred": order_by == "occurred_at"}
-    return {"sort": order_by}
-
-
-def _during(
-    connection: Connection, selection: Selection, field: str, times: TimeRange
-) -> Selection:
-    """The part of a selection in a range of `received_at` or `occurred_at`."""
-    if field == "occurred_at":
-        return replace(selection, occurred=_overlap(selection.occurred, times))
-    log, low, high = selection.log, selection.low, selection.high
-    if times.start is not None:
-        low = max(low, first_since(connection, log, times.start))
-    if times.end is not None:
-        high = min(high, first_since(connection, log, times.end + 1))
-    return replace(selection, low=low, high=max(low, high))
-
-
-def _overlap(one: TimeRange, other: TimeRange) -> TimeRange:
-    starts = [t for t in (one.start, other.start) if t is not None]
-    ends = [t for t in (one.end, other.end) if t is not None]
-    return TimeRange(max(starts, default=None), min(ends, default=None))
-
-
-def first_since(connection: Connection, log: LogRow, instant: int) -> int:
-    """The first index received at or after an instant (µs); the log's size if there is none."""
-    mine = events.c.log_id == log.log_id
-    earliest = select(func.min(events.c.received_at)).where(mine, events.c.received_at >= instant)
-    first = select(func.min(events.c.idx)).where(
-        mine, events.c.received_at == earliest.scalar_subquery()
-    )
-    found: int | None = connection.execute(first).scalar()
-    return log.size if found is None else min(found, log.size)
+def places(
+    connection: Connection, selection: Selection, order: Order, size: int, after: Key | None
+) -> Places:
+    """The next places of a selection in the order of the log."""
+    if after is not None:
+        selection = selection.behind(after[-1], order)
+    found = indexes_in_order(connection, selection, order, size)
+    keys = [(index,) for index in found]
+    return Places(keys, keys[-1] if len(found) == size else None)
 
 
 def read_rows(
-    connection: Connection,
-    selection: Selection,
-    order: Order,
-    limit: int,
-    *,
-    after: tuple[int, ...] | None = None,
-    offset: int = 0,
+    connection: Connection, selection: Selection, order: Order, limit: int
 ) -> Sequence[EventRow]:
-    """At most `limit` rows in order, behind the key `after` (of `key_of`), or behind `offset`."""
-    descending = order == "desc"
-    beyond: ColumnElement[bool] | None = None
-    if after is not None and selection.by_occurred:
-        beyond = _beyond(after, descending)
-    elif after is not None:
-        (index,) = after
-        selection = _narrow(selection, index, descending)
-    if offset == 0 and _has_near(connection, selection):
-        near, far = _parts(selection, descending)
-        rows = _read(connection, near, order, limit)
-        left = limit - len(rows)
-        return [*rows, *_read(connection, far, order, left)] if left else rows
-    return _read(connection, selection, order, limit, beyond=beyond, offset=offset)
+    """The first rows of a selection in the order of the log, its checks left out."""
+    found = indexes_in_order(connection, selection, order, limit)
+    return rows_at(connection, selection.log.log_id, found)
 
 
-def _read(
+_ROWS = "terms.rowid IN (SELECT value FROM json_each(:rows))"
+_SOME = {
+    "postgresql": "idx = ANY(CAST(:indexes AS bigint[]))",
+    "sqlite": "idx IN (SELECT value FROM json_each(:indexes))",
+}
+
+
+def rows_at(
     connection: Connection,
-    selection: Selection,
-    order: Order,
-    limit: int,
-    *,
-    beyond: ColumnElement[bool] | None = None,
-    offset: int = 0,
+    log_id: str,
+    indexes: Sequence[int],
+    columns: Iterable[ColumnElement[Any]] = events.c,
 ) -> Sequence[EventRow]:
-    if selection.low >= selection.high:
+    """The rows of these indexes, in their order; `columns` must hold `idx`."""
+    if not indexes:
         return []
-    descending = order == "desc"
-    sources = _sources(connection, selection)
-    statement = _statement(selection, sources, select(events))
-    keys = [_occurred(), sources.order] if selection.by_occurred else [sources.order]
-    statement = statement.order_by(*(key.desc() if descending else key.asc() for key in keys))
-    if beyond is not None:
-        statement = statement.where(beyond)
-    return connection.execute(statement.limit(limit).offset(offset)).all()
-
-
-def _has_near(connection: Connection, selection: Selection) -> bool:
-    ordered = selection.match is None or selection.by_occurred
-    return not ordered and connection.dialect.name == "postgresql"
-
-
-def _parts(selection: Selection, descending: bool) -> tuple[Selection, Selection]:
-    """The end of a selection that is read first, and the rest (see tsvector.py)."""
-    low, high = selection.low, selection.high
-    at = max(low, high - tsvector.NEAR) if descending else min(high, low + tsvector.NEAR)
-    first, last = replace(selection, high=at), replace(selection, low=at)
-    return (last, first) if descending else (first, last)
-
-
-def rows_at(connection: Connection, log_id: str, indexes: Sequence[int]) -> Sequence[EventRow]:
-    """The rows of these indexes, in their order."""
-    statement = select(events).where(events.c.log_id == log_id, events.c.idx.in_(indexes))
+    low, high = min(indexes), max(indexes)
+    statement = select(*columns).where(
+        events.c.log_id == log_id, events.c.idx >= low, events.c.idx <= high
+    )
+    if high - low >= len(indexes):  # else they are all there are in between
+        statement = statement.where(some(connection, indexes))
     rows = {row.idx: row for row in connection.execute(statement)}
     return [rows[index] for index in indexes]
 
 
-def read_indexes(connection: Connection, selection: Selection) -> set[int]:
-    """The indexes of a selection, its checks left out; as many as its index range is long."""
-    sources = _sources(connection, selection)
-    statement = _statement(selection, sources, select(events.c.idx))
+def some(connection: Connection, indexes: Sequence[int]) -> Any:
+    """The condition that an event's index is one of these: one parameter, however many."""
+    postgresql = connection.dialect.name == "postgresql"
+    value: Any = list(indexes) if postgresql else orjson.dumps(list(indexes)).decode()
+    return text(_SOME[connection.dialect.name]).bindparams(bindparam("indexes", value))
+
+
+def read_indexes(
+    connection: Connection, selection: Selection, among: Sequence[int] | None = None
+) -> set[int]:
+    """The indexes of a selection, its checks left out: all of its index range, or those among
+    some that lie far apart."""
+    if among is None:
+        return set(_indexes(connection, selection, None, None, 0))
+    found = _source(connection, selection)
+    if connection.dialect.name == "postgresql":
+        looked = found.where & some(connection, among)
+    else:
+        rows = orjson.dumps([row_id(selection.log.log_no, index) for index in among]).decode()
+        looked = found.where & text(_ROWS).bindparams(bindparam("rows", rows))
+    statement = select(found.index).select_from(found.table).where(looked)
     return set(connection.execute(statement).scalars())
 
 
@@ -241,97 +152,85 @@ def read_entry(connection: Connection, log_id: str, index: int) -> bytes:
     return entry
 
 
-def key_of(row: EventRow, selection: Selection) -> tuple[int, ...]:
-    """Where a row stands in its order."""
-    if not selection.by_occurred:
-        return (row.idx,)
-    return (NEVER if row.occurred_at is None else row.occurred_at, row.idx)
-
-
 def count(connection: Connection, selection: Selection, most: int = MAX_COUNT) -> tuple[int, bool]:
-    """How many events match, and whether that is exact: counting ends at `most`."""
-    if selection.is_range:
+    """How many events match, its checks left out, and whether that is exact: counting ends at
+    `most`."""
+    if selection.match is None and not selection.timed:
         return selection.high - selection.low, True
-    columns: Select[Any] = select(literal_column("1"))
-    matching = _statement(selection, _sources(connection, selection), columns)
-    some = matching.limit(most + 1).subquery()
-    found: int = connection.execute(select(func.count()).select_from(some)).scalar_one()
+    statement, _ = _statement(connection, selection, literal_column("1"))
+    some_ = statement.limit(most + 1).subquery()
+    found: int = connection.execute(select(func.count()).select_from(some_)).scalar_one()
     return min(found, most), found <= most
 
 
-def _narrow(selection: Selection, index: int, descending: bool) -> Selection:
-    if descending:
-        return replace(selection, high=min(selection.high, index))
-    return replace(selection, low=max(selection.low, index + 1))
+def in_time(
+    selection: Selection, column: ColumnElement[Any] = events.c.occurred_at
+) -> ColumnElement[bool]:
+    """The bounds of `occurred_at`; without any, that there is one."""
+    start, end = selection.occurred.start, selection.occurred.end
+    bounds: list[ColumnElement[bool]] = [column.is_not(None)]
+    bounds += [] if start is None else [column >= start]
+    bounds += [] if end is None else [column <= end]
+    return and_(*bounds)
 
 
-def _beyond(after: tuple[int, ...], descending: bool) -> ColumnElement[bool]:
-    occurred, index = after
-    key, idx = _occurred(), events.c.idx
-    if descending:
-        return or_(key < occurred, and_(key == occurred, idx < index))
-    return or_(key > occurred, and_(key == occurred, idx > index))
+def in_range(selection: Selection, *, free: bool = False) -> ColumnElement[bool]:
+    """The events of the log that the index range holds; `free`: not as a range of the log's own
+    index, so that the planner takes the one on the time."""
+    index = events.c.idx + 0 if free else events.c.idx
+    inside = (index >= selection.low) & (index < selection.high)
+    return (events.c.log_id == selection.log.log_id) & inside
 
 
-def _occurred() -> ColumnElement[int]:
-    return func.coalesce(events.c.occurred_at, NEVER)
-
-
-def _sources(connection: Connection, selection: Selection) -> _Sources:
-    """The tables and conditions of a selection, the terms index first, and its order by index."""
-    log, match = selection.log, selection.match
-    mine = events.c.log_id == log.log_id
-    if match is None:
-        inside = and_(mine, events.c.idx >= selection.low, events.c.idx < selection.high)
-        return _Sources((events,), inside, events.c.idx)
+def _source(connection: Connection, selection: Selection) -> Source:
+    assert selection.match is not None  # noqa: S101 - whoever calls has looked
     engine = tsvector if connection.dialect.name == "postgresql" else fts5
-    found = engine.source(log, match, selection.low, selection.high)
-    joined = and_(found.where, mine, events.c.idx == found.index)
-    return _Sources((found.table, events), joined, found.order)
+    found: Source = engine.source(selection.log, selection.match, selection.low, selection.high)
+    return found
 
 
-def _statement(selection: Selection, sources: _Sources, columns: Select[Any]) -> Select[Any]:
-    statement = columns.select_from(*sources.tables).where(sources.where)
-    times = selection.occurred
-    if times == TimeRange():
-        return statement
-    # Beside a match, SQLite must not begin with the index on occurred_at: it would then run the
-    # MATCH anew for each event. An expression has no index.
-    occurred = events.c.occurred_at if selection.match is None else _occurred()
-    if times.end is not None:
-        statement = statement.where(occurred <= times.end)
-    return statement.where(occurred >= (NEVER + 1 if times.start is None else times.start))
+def _spanned(connection: Connection, selection: Selection) -> Selection:
+    """The selection between the first and the last event of its time: an index's look at those
+    alone, so that a time long ago is not searched for in all events since."""
+    ends = select(func.min(events.c.idx), func.max(events.c.idx))
+    first, last = connection.execute(
+        ends.where(in_range(selection, free=True), in_time(selection))
+    ).one()
+    return selection.within(0, 0) if first is None else selection.within(first, last + 1)
 
 
-def record(row: EventRow, log: LogRow, proof: dict[str, Any] | None = None) -> bytes:
-    """`EventRecord` as JSON; `proof` adds the entry and what opens its commitments."""
-    sent = row.sent_at
-    server = {
-        "log_id": row.log_id,
-        "index": row.idx,
-        "received_at": micros.text(row.received_at),
-        "sent_at": None if sent is None else micros.text(sent),
-        "skew_ms": None if sent is None else (row.received_at - sent) // 1000,
-        "state": "sealed" if row.idx < log.sealed_size else "pending",
-        "leaf_hash": row.leaf_hash.hex(),
-        "ingested_by": row.ingested_by,
-        "channel_id": row.channel_id,
-        "imported": row.imported,
-        "redactions": None if row.redactions is None else orjson.Fragment(row.redactions),
-    }
-    if proof is not None:
-        server |= {"entry": row.entry.decode(), **opening(row), "proof": proof or None}
-    if b'"signature":{' in row.entry:
-        server["signature"] = orjson.loads(row.entry).get("signature")
-    given = {name: value for name, value in server.items() if value is not None}
-    return bytes(row.body[:-1] + b"," + orjson.dumps(given)[1:])
+def _statement(
+    connection: Connection, selection: Selection, column: ColumnElement[Any] | None
+) -> tuple[Any, ColumnElement[int]]:
+    """The statement that finds a selection's indexes (or `column` of each), and the order by
+    index that its engine has at hand."""
+    if selection.match is None:
+        statement = select(events.c.idx if column is None else column).select_from(events)
+        wanted = statement.where(in_range(selection, free=True), in_time(selection))
+        return wanted, events.c.idx + 0
+    found = _source(connection, selection)
+    statement = select(found.index if column is None else column).select_from(found.table)
+    if not selection.timed:
+        return statement.where(found.where), found.order
+    # Beside a match, SQLite must not begin with the index on occurred_at: it would run the MATCH
+    # anew for each event. An expression has no index.
+    joined = (events.c.log_id == selection.log.log_id) & (events.c.idx == found.index)
+    during = in_time(selection, events.c.occurred_at + 0)
+    return statement.select_from(events).where(found.where, joined, during), found.order
 
 
-def opening(row: EventRow) -> dict[str, Any]:
-    """What opens an event's commitments: its seed, or the salts and redactions that replaced it."""
-    if row.seed is not None:
-        return {"seed": row.seed}
-    return {
-        "salts": orjson.Fragment(row.salts or b"[]"),
-        "redactions": orjson.Fragment(row.redactions or b"[]"),
-    }
+def _indexes(
+    connection: Connection,
+    selection: Selection,
+    order: Order | None,
+    limit: int | None,
+    offset: int,
+) -> list[int]:
+    if selection.low >= selection.high:
+        return []
+    statement, key = _statement(connection, selection, None)
+    if order is not None:
+        statement = statement.order_by(key.desc() if order == "desc" else key.asc())
+    if limit is not None:
+        statement = statement.limit(limit).offset(offset)
+    return list(connection.execute(statement).scalars())

@@ -86,7 +86,8 @@ events = Table(
     Column("imported", Boolean, nullable=False),
     Index("events_by_id", "log_id", "event_id", unique=True),
     Index("events_by_received_at", "log_id", "received_at"),
-    Index("events_by_occurred_at", "log_id", "occurred_at"),
+    # Holds `idx`, so that lists by this time are read from it alone.
+    Index("events_by_occurred_at", "log_id", "occurred_at", "idx"),
 )
 
 # Complete tiles of 256 hashes (C2SP tlog-tiles, tile height 8); written once. `root` is the

@@ -20,13 +20,13 @@ from sqlalchemy import Connection, Row, delete, insert, select
 from ..auth import Caller
 from ..cursors import Cursor, query_hash
 from ..problems import Problem
-from . import matching, micros, reads
+from . import matching, micros, selections
 from .compiler import Compiler
 from .logs import LogRow
 from .pages import DEFAULT_LIMIT, Page, PageRequest, Reader
-from .reads import Selection
 from .schema import searches
 from .search import Filters
+from .selections import Selection
 
 LIFETIME = 48 * 3600 * 1_000_000  # microseconds; two days, as people expect from the seeds
 MAX_SWEEP = 100  # old searches of the log removed with each new one
@@ -75,7 +75,7 @@ class Searches:
         """Store a search and read its first page; raises `Problem` for what it cannot evaluate."""
         now = micros.now()
         with self._store.read() as connection:
-            log = reads.find_log(connection, log_id)
+            log = selections.find_log(connection, log_id)
             selection = select_search(connection, log, request, now)
         search_id = f"srh_{secrets.token_hex(12)}"
         values = {
@@ -145,7 +145,7 @@ class Searches:
         )
         first = Cursor(query_hash({"search": row.search_id}), row.tree_size, row.created_at, ())
         place = self._reader.place(wanted, first)
-        log = reads.find_log(connection, row.log_id)
+        log = selections.find_log(connection, row.log_id)
         most = stored.get("max_results", MAX_RESULTS)
         return self._reader.page(connection, log, selection, wanted, place, most=most)
 
@@ -155,7 +155,7 @@ def select_search(connection: Connection, log: LogRow, request: Request, clock: 
     query = request.get("query", "")
     filters = Filters.of({**request, "q": query if query.strip() else None})
     compiler = Compiler(connection, log.log_id, clock)
-    return reads.select_events(
+    return selections.select_events(
         connection,
         log,
         filters,
@@ -167,7 +167,7 @@ def select_search(connection: Connection, log: LogRow, request: Request, clock: 
 
 def stored_selection(connection: Connection, row: Row[Any]) -> Selection:
     """The events of a stored search, as it stood when it was made."""
-    log = reads.at_size(reads.find_log(connection, row.log_id), row.tree_size)
+    log = selections.at_size(selections.find_log(connection, row.log_id), row.tree_size)
     return select_search(connection, log, orjson.loads(row.request), row.created_at)
 
 
@@ -176,7 +176,7 @@ def find_search(
 ) -> Row[Any]:
     """The row of a search that the caller may see; `ended` finds one that has expired too."""
     row = connection.execute(_by_id(search_id)).one_or_none()
-    if row is None or not reads.may_read(connection, caller, row.log_id):
+    if row is None or not selections.may_read(connection, caller, row.log_id):
         raise Problem("search_not_found", "There is no such search, or it ended long ago")
     if row.expires_at <= micros.now() and not ended:
         raise Problem("search_expired", "The search has ended: create it again")
