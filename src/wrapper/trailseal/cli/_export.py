@@ -72,6 +72,10 @@ def export(
         raise Mistake(f"{path} exists: --force replaces it.")
     if export_id and (filters or query or search_id):
         raise Mistake("--export-id goes on with an export: its filters were given before.")
+    if key:
+        from trailseal.verify import Verifier  # noqa: PLC0415  # loads cryptography
+
+        Verifier(key)  # a mistyped key is found now, not behind a long export
     with session.client() as client:
         if export_id is None:
             operation = client.export(
