@@ -170,7 +170,8 @@ def _document(schema: SchemaLike) -> dict[str, Any]:
         return {"document": dict(schema)}
     if isinstance(schema, PurePath):
         try:
-            text = open(schema, encoding="utf-8").read(MAX_TEXT + 1)  # noqa: PTH123, SIM115  # a PurePath has no open
+            with open(schema, encoding="utf-8") as file:  # noqa: PTH123  # a PurePath has no open
+                text = file.read(MAX_TEXT + 1)
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigurationError(f"The schema {schema.name} cannot be read: {error}.") from None
     elif isinstance(schema, str):

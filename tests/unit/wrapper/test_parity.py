@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from trailseal import AsyncClient, Client, _boto, _schemas
 
 GENERATOR = Path(__file__).parents[3] / "generator" / "blocking.py"
@@ -31,7 +30,9 @@ def surface(kind: type) -> dict[str, tuple[str, str | None]]:
             member.fget if isinstance(member, property) else inspect.unwrap(getattr(kind, name))
         )
         text = str(inspect.signature(function)).replace(ONLY_ASYNC, "")
-        signature = re.sub(r"Async(Iterator|Pager|Paginator|Run|Schemas|Search|Waiter)", r"\1", text)
+        signature = re.sub(
+            r"Async(Iterator|Pager|Paginator|Run|Schemas|Search|Waiter)", r"\1", text
+        )
         found[DUNDERS.get(name, name)] = (signature, function.__doc__)
     return found
 
