@@ -10,7 +10,7 @@ from typing import Any
 
 from .servers import GONE, Process, call, check_history, rounds
 
-STOPS = rounds(2, 50)
+STOPS = rounds(1, 50)
 WRITERS = 16
 LOAD_S = 0.7
 STOP_S = 10.0

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from sqlalchemy import make_url
+
 from .servers import DEADLINE_S, Fleet, Watcher, Writer, check_history, join, rounds
 
 KILLS = rounds(2)
@@ -22,7 +24,7 @@ def test_v1_what_was_acknowledged_survives_kills_and_checkpoints_never_go_back(
     """Each acknowledged event is there once, as its receipt says; each checkpoint that a reader
     saw continues the one before. One process on SQLite, two on PostgreSQL killed in turn."""
     url = make_database()
-    processes, count = FLEETS[url.partition("+")[0].partition(":")[0]]
+    processes, count = FLEETS[make_url(url).get_backend_name()]
     fleet = Fleet(url, tmp_path, processes)
     assert len(fleet.keys) == 1
     writers = [Writer(fleet, f"w{number}") for number in range(count)]

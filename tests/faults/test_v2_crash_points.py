@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from sqlalchemy import make_url
+
 from .servers import Fleet, Process, Watcher, Writer, check_history, join, rounds
 
 ROUNDS = rounds(1, 25)  # times five points, on each engine
@@ -19,12 +21,13 @@ CRASH_S = 30.0
 
 # thread, where in its transaction: before it begins, before its commit, after its commit
 POINTS = (
-    ("trailseal-writer", "before"),  # inserted, not committed
     ("trailseal-writer", "after"),  # committed, not acknowledged
+    ("trailseal-signer", "after"),  # committed, not announced, nor remembered beside the key
+    ("trailseal-writer", "before"),  # inserted, not committed
     ("trailseal-signer", "begin"),  # signed, not stored
     ("trailseal-signer", "before"),  # stored, not committed
-    ("trailseal-signer", "after"),  # committed, not announced, nor remembered beside the key
 )
+SHORT = {"sqlite": 5, "postgresql": 2}  # of the points, in the short form
 DRIVER = """
 import json, os, signal, sys, threading
 from contextlib import contextmanager
@@ -71,10 +74,14 @@ def test_v2_a_crash_between_commit_sign_and_publish_leaves_one_history(
     for thread in threads:
         thread.start()
     try:
-        for thread_name, point in POINTS * ROUNDS:
+        points = (
+            POINTS * ROUNDS if ROUNDS > 1 else POINTS[: SHORT[make_url(url).get_backend_name()]]
+        )
+        for thread_name, point in points:
             fleet.members[0].end()
             # The signer works once a second, the writer once for each group of events.
-            number = random.randint(1, 2 if "signer" in thread_name else 40)  # noqa: S311
+            most = min(2, ROUNDS) if "signer" in thread_name else 40
+            number = random.randint(1, most)  # noqa: S311 - no secret
             program = (DRIVER, thread_name, point, str(number))
             fleet.members[0] = Process(url, tmp_path, *program).started()
             code = fleet.members[0].popen.wait(CRASH_S)

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 import pytest
@@ -38,10 +38,23 @@ def seal(server: Process, key: str) -> tuple[int, Any]:
     return server.call(key, "POST", "/v1/logs/main/seal")
 
 
-@pytest.fixture
-def restored(tmp_path: Path) -> tuple[str, str, dict[str, Any]]:
-    """An SQLite database that was put back, as it was three events ago: its URL, a key, and the
-    checkpoint that was published since."""
+class Restored(NamedTuple):
+    """An SQLite database that was put back, as it was three events ago."""
+
+    folder: Path
+    key: str
+    published: dict[str, Any]  # the checkpoint of size 8, which it lacks
+
+    @property
+    def url(self) -> str:
+        """The database."""
+        return f"sqlite:///{self.folder / 'log.db'}"
+
+
+@pytest.fixture(scope="module")
+def restored(tmp_path_factory: pytest.TempPathFactory) -> Restored:
+    """One for all tests."""
+    tmp_path = tmp_path_factory.mktemp("restored")
     url = f"sqlite:///{tmp_path / 'log.db'}"
     with Process(url, tmp_path) as server:
         key = server.key or ""
@@ -58,23 +71,22 @@ def restored(tmp_path: Path) -> tuple[str, str, dict[str, Any]]:
     for name in ("log.db-wal", "log.db-shm"):
         (tmp_path / name).unlink(missing_ok=True)
     shutil.copy(copy, tmp_path / "log.db")
-    return url, key, published
+    return Restored(tmp_path, key, published)
 
 
 def test_v3_no_server_starts_on_a_database_older_than_what_it_published(
-    restored: tuple[str, str, dict[str, Any]], tmp_path: Path
+    restored: Restored, tmp_path: Path
 ) -> None:
     """It says which checkpoint is missing, and exits with 1; so does the check of a kept one."""
-    url, _, published = restored
-    process = Process(url, tmp_path)
+    process = Process(restored.url, restored.folder)
     assert process.end(signal.SIGCONT) == 1
     assert "checkpoint main of size 8" in " ".join(process.errors.split())
     kept = tmp_path / "kept"
-    kept.write_text(published["signed_note"])
-    command = [sys.executable, "-m", "trailseal_server", "check", "--database-url", url]
+    kept.write_text(restored.published["signed_note"])
+    command = [sys.executable, "-m", "trailseal_server", "check", "--database-url", restored.url]
     done = subprocess.run(
         [*command, "--contains", str(kept)],
-        env={**os.environ, "TRAILSEAL_SIGNING_KEY_FILE": str(tmp_path / "signing.key")},
+        env={**os.environ, "TRAILSEAL_SIGNING_KEY_FILE": str(restored.folder / "signing.key")},
         capture_output=True, check=False, text=True, timeout=DEADLINE_S,
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
@@ -82,11 +94,13 @@ def test_v3_no_server_starts_on_a_database_older_than_what_it_published(
 
 
 def test_v3_where_the_servers_memory_went_back_too_a_client_finds_the_fork(
-    restored: tuple[str, str, dict[str, Any]], tmp_path: Path
+    restored: Restored, tmp_path: Path
 ) -> None:
     """The whole machine was put back: the server cannot know, a remembered checkpoint does."""
-    url, key, published = restored
+    shutil.copytree(restored.folder, tmp_path, dirs_exist_ok=True)
     (tmp_path / f"signing.key{SUFFIX}").unlink()
+    _, key, published = restored
+    url = f"sqlite:///{tmp_path / 'log.db'}"
     with Process(url, tmp_path) as server:
         log(server, key, 100, 7)
         forked = seal(server, key)[1]

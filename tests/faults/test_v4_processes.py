@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
 
+from sqlalchemy import make_url
+
 from .servers import Fleet, call, rounds
 
 PROCESSES = {"sqlite": 2, "postgresql": 4}
@@ -24,7 +26,7 @@ def test_v4_v5_processes_that_start_at_once_write_one_tree(
     """Over the same logs, in any order, to any process: no 5xx, no gap, one tree, and one first
     key. Four processes on PostgreSQL; two on one SQLite file, which is never "locked"."""
     url = make_database()
-    fleet = Fleet(url, tmp_path, PROCESSES[url.partition("+")[0].partition(":")[0]])
+    fleet = Fleet(url, tmp_path, PROCESSES[make_url(url).get_backend_name()])
     assert len(fleet.keys) == 1
     key, members = fleet.keys[0], fleet.members
 
