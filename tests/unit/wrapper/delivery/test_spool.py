@@ -1,0 +1,314 @@
+"""The spool beside a plain model, and what it does with damage and with other people's files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from trailseal.delivery._file import SpoolFile, check_folder, is_owned, spool_files
+from trailseal.delivery.batching import Item, Limits
+from trailseal.delivery.spool import Spool
+from trailseal.errors import ConfigurationError, DeliveryError, SpoolFullError
+
+WHERE = "http://server.test"
+LIMITS = Limits(events=4, bytes=60)
+MAX_BYTES = 120
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return check_folder(tmp_path / "spool")
+
+
+@pytest.fixture
+def lost() -> list[int]:
+    return []
+
+
+def new(folder: Path, lost: list[int], **options: Any) -> Spool:
+    """A spool in a file of its own."""
+    return Spool(SpoolFile.create(folder, WHERE), lost.append, **options)
+
+
+def adopt(folder: Path, lost: list[int]) -> Spool:
+    """The only orphan of a folder."""
+    [path] = spool_files(folder, WHERE)
+    file = SpoolFile.claim(path)
+    assert file is not None
+    return Spool(file, lost.append)
+
+
+def crash(spool: Spool) -> None:
+    """Let go of the lock and of the files, as they are, as a killed process does."""
+    kept = Path(tempfile.mkdtemp())
+    for side in ("", "-wal"):
+        shutil.copy2(f"{spool.path}{side}", kept / f"copy{side}")
+    os.close(spool._file._lock)
+    assert spool._connection is not None
+    spool._connection.close()
+    for side in ("-shm",):
+        Path(f"{spool.path}{side}").unlink(missing_ok=True)
+    for side in ("", "-wal"):
+        shutil.copy2(kept / f"copy{side}", f"{spool.path}{side}")
+    shutil.rmtree(kept)
+
+
+def everything(spool: Spool) -> list[Item]:
+    """All that waits, in order."""
+    found = []
+    while batch := spool.take(Limits(), (), ()):
+        found += batch
+    spool.release(found)
+    return found
+
+
+class Model(RuleBasedStateMachine):
+    """Any order of verbs, crashes included, leaves what a list of events would."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.root = Path(tempfile.mkdtemp())
+        self.folder = check_folder(self.root / "spool")
+        self.lost: list[int] = []
+        self.drop = False
+        self.spool = new(self.folder, self.lost, max_bytes=MAX_BYTES)
+        self.events: list[tuple[str, str | None, bytes]] = []
+        self.sent: list[tuple[str, str | None, bytes]] = []
+        self.items: list[Item] = []
+        self.parked = 0
+        self.number = 0
+
+    def teardown(self) -> None:
+        self.spool.close()
+        shutil.rmtree(self.root)
+
+    @rule(log_id=st.sampled_from([None, "main"]), content=st.binary(min_size=1, max_size=40))
+    def enqueue(self, log_id: str | None, content: bytes) -> None:
+        self.number += 1
+        event = (f"e{self.number}", log_id, content)
+        if sum(len(each[2]) for each in self.events + self.sent) + len(content) > MAX_BYTES:
+            with pytest.raises(SpoolFullError):
+                self.spool.enqueue(*event, 0.0)
+        else:
+            assert list(self.spool.enqueue(*event, 0.0)) == []
+            self.events.append(event)
+
+    @rule()
+    def take(self) -> None:
+        batch = self.spool.take(LIMITS, (), ())
+        expected, size = list[tuple[str, str | None, bytes]](), 0
+        for event in self.events:
+            size += len(event[2]) + 1 if event[1] == self.events[0][1] else 0
+            if expected and (len(expected) == LIMITS.events or size > LIMITS.bytes):
+                break
+            if event[1] == self.events[0][1]:
+                expected.append(event)
+        assert [(item.id, item.log_id, item.content) for item in batch] == expected
+        self.items += batch
+        self.sent += expected
+        self.events = [event for event in self.events if event not in expected]
+
+    @rule()
+    def settle(self) -> None:
+        self.spool.settle(self.items)
+        self.items, self.sent = [], []
+
+    @rule()
+    def park(self) -> None:
+        if self.items:
+            item = self.items.pop(0)
+            self.sent.pop(0)
+            assert self.spool.park(item, "event_invalid", "why")
+            self.parked += 1
+
+    @rule()
+    def release(self) -> None:
+        self.spool.release(self.items)
+        self._return()
+
+    @rule()
+    def crash_and_adopt(self) -> None:
+        crash(self.spool)
+        [path] = spool_files(self.folder, WHERE)
+        file = SpoolFile.claim(path)
+        assert file is not None
+        self.spool = Spool(file, self.lost.append, max_bytes=MAX_BYTES)
+        self._return()
+
+    def _return(self) -> None:
+        back = self.sent + self.events
+        self.events = sorted(back, key=lambda event: int(event[0][1:]))
+        self.items, self.sent = [], []
+
+    @invariant()
+    def it_knows_what_it_holds(self) -> None:
+        held = self.events + self.sent
+        assert self.spool.pending() == len(held)
+        assert self.spool.bytes() == sum(len(event[2]) for event in held)
+        assert self.spool.waiting().events == len(self.events)
+        assert (self.spool.oldest() is None) == (not held)
+        assert self.lost == []
+        parked = self.spool._run(lambda c: c.execute("SELECT count(*) FROM parked").fetchone()[0])
+        assert parked == self.parked
+
+
+Model.TestCase.settings = settings(
+    max_examples=12,
+    stateful_step_count=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+TestModel = Model.TestCase
+
+
+def test_b6_the_oldest_make_room_where_that_is_wanted(folder: Path, lost: list[int]) -> None:
+    """Not what is on its way; their ids are told."""
+    spool = new(folder, lost, max_bytes=30, drop_oldest=True)
+    for name in "abc":
+        spool.enqueue(name, None, b"x" * 10, 0.0)
+    [first] = spool.take(Limits(events=1), (), ())
+    assert spool.enqueue("d", None, b"x" * 15, 0.0) == ["b", "c"]
+    with pytest.raises(SpoolFullError):
+        spool.enqueue("e", None, b"x" * 31, 0.0)
+    spool.release([first])
+    assert [item.id for item in everything(spool)] == ["a", "d"]
+    spool.close()
+
+
+def test_threads_share_commits_and_each_event_is_there_once(folder: Path, lost: list[int]) -> None:
+    """Sixteen threads; every event, in the order of its thread."""
+    spool = new(folder, lost)
+
+    def write(thread: int) -> None:
+        for number in range(25):
+            spool.enqueue(f"{thread}-{number}", None, b"{}", 0.0)
+
+    threads = [threading.Thread(target=write, args=(n,)) for n in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = [item.id for item in everything(spool)]
+    assert len(found) == len(set(found)) == 400
+    for thread in range(16):
+        mine = [name for name in found if name.startswith(f"{thread}-")]
+        assert mine == [f"{thread}-{number}" for number in range(25)]
+    spool.close()
+
+
+def test_s5_a_file_with_an_owner_is_left_alone_and_an_orphan_adopted(
+    folder: Path, lost: list[int]
+) -> None:
+    """Also by its own process: the lock decides, not the pid."""
+    spool = new(folder, lost)
+    spool.enqueue("a", None, b"{}", 0.0)
+    assert is_owned(spool.path)
+    assert SpoolFile.claim(spool.path) is None
+    assert list(spool_files(folder, "http://another.test")) == []
+    spool.close()
+    assert not is_owned(spool.path)
+    second = adopt(folder, lost)
+    assert [item.id for item in everything(second)] == ["a"]
+    second.settle(second.take(Limits(), (), ()))
+    second.close()
+    assert list(folder.iterdir()) == []
+
+
+def test_s9_the_folder_and_its_files_are_private(folder: Path, lost: list[int]) -> None:
+    """0700 and 0600, whatever the umask."""
+    old = os.umask(0)
+    try:
+        spool = new(folder, lost)
+        spool.enqueue("a", None, b"{}", 0.0)
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    modes = {path.name[-4:]: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
+    assert set(modes.values()) == {0o600}
+    assert len(modes) == 4
+    spool.close()
+
+
+def test_s9_links_and_folders_of_others_are_refused(
+    tmp_path: Path, folder: Path, lost: list[int]
+) -> None:
+    """With what to do."""
+    link = tmp_path / "link"
+    link.symlink_to(folder)
+    open_to_all = tmp_path / "open"
+    open_to_all.mkdir(0o755)
+    a_file = tmp_path / "file"
+    a_file.touch()
+    for bad in (link, open_to_all, a_file, a_file / "below"):
+        with pytest.raises(ConfigurationError, match="spool"):
+            check_folder(bad)
+    spool = new(folder, lost)
+    spool.enqueue("a", None, b"{}", 0.0)
+    spool.close()
+    [path] = spool_files(folder, WHERE)
+    real = path.rename(tmp_path / "elsewhere.db")
+    path.symlink_to(real)
+    assert SpoolFile.claim(path) is None
+
+
+def test_after_close_nothing_is_taken(folder: Path, lost: list[int]) -> None:
+    """And no file is opened again."""
+    spool = new(folder, lost)
+    spool.close()
+    with pytest.raises(DeliveryError):
+        spool.enqueue("a", None, b"{}", 0.0)
+    assert list(folder.iterdir()) == []
+
+
+@pytest.fixture
+def crashed(folder: Path, lost: list[int]) -> Iterator[Path]:
+    """The folder of a process that was killed with thirty events, ten in the log of SQLite."""
+    spool = new(folder, lost)
+    for number in range(40):
+        spool.enqueue(f"e{number}", None, b"x" * (200 + number), 0.0)
+        if number == 29:
+            spool._run(lambda c: c.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone())
+        if number == 19:
+            spool.settle(spool.take(Limits(events=10), (), ()))
+    crash(spool)
+    yield folder
+
+
+def test_s4_a_broken_first_page_costs_no_event(folder: Path, lost: list[int]) -> None:
+    """It is the same in every spool; the damaged file is kept for people to look at."""
+    spool = new(folder, lost)
+    for number in range(30):
+        spool.enqueue(f"e{number}", None, b"x" * 300, 0.0)
+    spool._run(lambda c: c.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone())
+    crash(spool)
+    [path] = spool_files(folder, WHERE)
+    path.write_bytes(b"\0" * 4096 + path.read_bytes()[4096:])
+    spool = adopt(folder, lost)
+    assert [item.id for item in everything(spool)] == [f"e{n}" for n in range(30)]
+    assert lost == [0]
+    assert list(folder.glob("*.damaged-*"))
+    spool.enqueue("after", None, b"{}", 0.0)
+    assert spool.pending() == 31
+    spool.close()
+
+
+def test_s4_a_write_ahead_log_that_lost_its_end_is_noticed(crashed: Path, lost: list[int]) -> None:
+    """SQLite takes such a log for one that was never finished."""
+    [path] = spool_files(crashed, WHERE)
+    log = Path(f"{path}-wal")
+    log.write_bytes(log.read_bytes()[: 32 + (4096 + 24) * 5])
+    spool = adopt(crashed, lost)
+    found = {item.id for item in everything(spool)}
+    assert lost == [30 - len(found)]
+    assert lost[0] > 0
+    spool.close()
