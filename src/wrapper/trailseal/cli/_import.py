@@ -6,12 +6,13 @@
 3. A record that fails is reported with its line, the others are stored; then the exit code is 1.
 """
 
+import io
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any, BinaryIO, cast
+from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -84,13 +85,13 @@ def import_(
         raise Mistake("--map is for csv.")
     names = dict(map(_column, columns or ()))
     with ExitStack() as stack:
-        stream = sys.stdin.buffer if str(path) == "-" else stack.enter_context(path.open("rb"))
+        stream = stack.enter_context(path.open("rb") if str(path) != "-" else _standard_input())
         failures = stack.enter_context(report.open("w", encoding="utf-8")) if report else None
         client = None if dry_run else stack.enter_context(session.client())
         route = {"log_id": log_id, "channel": channel, "external_id": external_id}
         run = Run(_sender(client, form, route), _mapper(form, names), failures)
         try:
-            run.all(_records(cast("BinaryIO", stream), form), from_line)
+            run.all(_records(stream, form), from_line)
         except BaseException:
             if run.behind and not dry_run:
                 say(f"what stands before line {run.behind} is dealt with: --from-line {run.behind}")
@@ -176,7 +177,20 @@ class Run:
             self._failures.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
-def _records(stream: BinaryIO, form: str) -> Iterator["Record"]:
+@contextmanager
+def _standard_input() -> Iterator[io.BufferedReader]:
+    stream: Any = sys.stdin.buffer
+    if isinstance(stream, io.BufferedReader):
+        yield stream
+        return
+    buffered = io.BufferedReader(stream)  # where it was replaced
+    try:
+        yield buffered
+    finally:
+        buffered.detach()
+
+
+def _records(stream: io.BufferedReader, form: str) -> Iterator["Record"]:
     from . import _import_records as reading  # noqa: PLC0415  # with the SDK's strict JSON
     from ._import_shapes import SHAPES  # noqa: PLC0415
 

@@ -17,8 +17,9 @@ import json
 import re
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from trailseal.verify.canonical import loads
 from trailseal.verify.errors import MalformedError
@@ -43,12 +44,21 @@ class Record:
     fault: str | None = None
 
 
-def unzipped(stream: BinaryIO) -> BinaryIO:
+def unzipped(stream: io.BufferedReader) -> BinaryIO:
     """The stream, or what it packs."""
-    buffered = io.BufferedReader(cast("io.RawIOBase", stream), _CHUNK)
-    if buffered.peek(2)[:2] == b"\x1f\x8b":
-        return cast("BinaryIO", gzip.GzipFile(fileobj=buffered))
-    return cast("BinaryIO", buffered)
+    if stream.peek(2)[:2] == b"\x1f\x8b":
+        return cast("BinaryIO", gzip.GzipFile(fileobj=stream))
+    return stream
+
+
+@contextmanager
+def _decoded(stream: BinaryIO, encoding: str) -> Iterator[io.TextIOWrapper]:
+    """The stream as text; bytes that are none become lone surrogates, which fail their record."""
+    text = io.TextIOWrapper(stream, encoding, errors="surrogateescape", newline="")
+    try:
+        yield text
+    finally:
+        text.detach()  # whoever opened the stream closes it
 
 
 def json_records(stream: BinaryIO, lists: Sequence[str]) -> Iterator[Record]:
@@ -57,7 +67,8 @@ def json_records(stream: BinaryIO, lists: Sequence[str]) -> Iterator[Record]:
     try:
         first = stream.readline(MAX_RECORD + 1).removeprefix(b"\xef\xbb\xbf")
         if _document(first, lists):
-            yield from _elements(stream, first, lists)
+            with _decoded(stream, "utf-8") as text:
+                yield from _elements(text, first, lists)
             return
         line = first
         while line:
@@ -100,8 +111,7 @@ def _document(first: bytes, lists: Sequence[str]) -> bool:
     return bool(opened or (len(first) > MAX_RECORD and re.match(rb"\[|" + named, start)))
 
 
-def _elements(stream: BinaryIO, first: bytes, lists: Sequence[str]) -> Iterator[Record]:
-    text = io.TextIOWrapper(stream, encoding="utf-8", errors="surrogateescape")
+def _elements(text: io.TextIOWrapper, first: bytes, lists: Sequence[str]) -> Iterator[Record]:
     buffer = first.decode("utf-8", "surrogateescape")
     names = "|".join(map(re.escape, lists))
     named = re.compile(rf'^\s*\[|(?<!\\)"(?:{names})"\s*:\s*\[')
@@ -141,8 +151,11 @@ def _blank(buffer: str) -> int:
 def csv_records(stream: BinaryIO) -> Iterator[Record]:
     """The rows of a table, as texts by column; empty cells are left out."""
     csv.field_size_limit(MAX_CELL)
-    text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    reader = csv.reader(text, strict=True)
+    with _decoded(stream, "utf-8-sig") as text:
+        yield from _rows(csv.reader(text, strict=True))
+
+
+def _rows(reader: Any) -> Iterator[Record]:
     header = _row(reader)
     if not isinstance(header, list) or not header:
         raise Mistake("the first line must name the columns.", BAD_INPUT)
@@ -153,8 +166,8 @@ def csv_records(stream: BinaryIO) -> Iterator[Record]:
         if isinstance(row, str):
             yield Record(reader.line_num, fault=row)
         elif row and len(row) != len(names):
-            text_ = f"has {len(row)} cells, the header {len(names)}"
-            yield Record(reader.line_num, fault=text_)
+            text = f"has {len(row)} cells, the header {len(names)}"
+            yield Record(reader.line_num, fault=text)
         elif row:
             cells = {name: cell for name, cell in zip(names, row, strict=True) if cell}
             yield Record(reader.line_num, cells, sum(map(len, row)))
