@@ -80,7 +80,7 @@ def test_v3_no_server_starts_on_a_database_older_than_what_it_published(
     """It says which checkpoint is missing, and exits with 1; so does the check of a kept one."""
     process = Process(restored.url, restored.folder)
     assert process.end(signal.SIGCONT) == 1
-    assert "checkpoint main of size 8" in " ".join(process.errors.split())
+    assert "lacks the checkpoint of main at size 8" in " ".join(process.errors.split())
     kept = tmp_path / "kept"
     kept.write_text(restored.published["signed_note"])
     command = [sys.executable, "-m", "trailseal_server", "check", "--database-url", restored.url]

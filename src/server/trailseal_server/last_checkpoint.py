@@ -78,4 +78,4 @@ def missing(connection: Connection, prefix: str, note: str | None) -> str | None
     if found is None or found[1] != prefix:
         return None
     row = checkpoints.at(connection, found[2], int(found[3]))
-    return None if row is not None and row.note == note else f"{found[2]} of size {found[3]}"
+    return None if row is not None and row.note == note else f"{found[2]} at size {found[3]}"

@@ -39,9 +39,9 @@ PUT_BACK = (
     "or name it in TRAILSEAL_SIGNING_KEY_FILE"
 )
 OLDER = (
-    "This server published the checkpoint %s, and the database lacks it: it is an older copy. "
-    "Recover it further. If that cannot be, begin a new database with another "
-    "TRAILSEAL_ORIGIN_PREFIX; see the guide to production"
+    "This database lacks the checkpoint of {}, which this server published: it is an older copy, "
+    "or another database. Recover it further, or begin a new one with another "
+    "TRAILSEAL_ORIGIN_PREFIX. What was published last is in {}"
 )
 
 _log = logging.getLogger("trailseal.server")
@@ -208,7 +208,7 @@ class Signer:
     def _refuse_older(self, connection: Connection, published: str | None) -> None:
         lacking = missing(connection, self._prefix, published)
         if lacking is not None:
-            raise OlderDatabaseError(OLDER % lacking)
+            raise OlderDatabaseError(OLDER.format(lacking, self._last.path or "its memory"))
 
     def _root(self, connection: Connection, log: logs.LogRow, last: CheckpointRow | None) -> bytes:
         edge = split(log.edge)
