@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from datetime import UTC, datetime
-from uuid import UUID
 
 
 def uuid7(now_ms: int | None = None, random: bytes | None = None) -> str:
@@ -15,17 +14,17 @@ def uuid7(now_ms: int | None = None, random: bytes | None = None) -> str:
     """
     ms = time.time_ns() // 1_000_000 if now_ms is None else now_ms
     noise = int.from_bytes(os.urandom(10) if random is None else random)
-    value = (ms & (1 << 48) - 1) << 80 | 7 << 76 | (noise >> 62 & 0xFFF) << 64
-    return str(UUID(int=value | 2 << 62 | noise & (1 << 62) - 1))
+    head, tail = f"{ms & (1 << 48) - 1:012x}", f"{2 << 62 | noise & (1 << 62) - 1:016x}"
+    return f"{head[:8]}-{head[8:]}-7{noise >> 62 & 0xFFF:03x}-{tail[:4]}-{tail[4:]}"
 
 
 def timestamp(moment: datetime) -> str:
     """Write an aware datetime in UTC with six decimals and `Z` (RFC 3339); refuse a naive one."""
     if moment.tzinfo is None or moment.utcoffset() is None:
         raise ValueError("has no time zone: use datetime.now(timezone.utc)")
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ").zfill(27)
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")[:26] + "Z"
 
 
 def now() -> str:
     """The present moment, as `timestamp` writes it."""
-    return timestamp(datetime.now(UTC))
+    return datetime.now(UTC).isoformat(timespec="microseconds")[:26] + "Z"

@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
@@ -46,6 +45,7 @@ from trailseal_api.types import UNSET
 from trailseal._events import Prepared, check_names, encode
 from trailseal._flow import Content, Flow, Request, Response
 from trailseal._ids import now, timestamp, uuid7
+from trailseal._json import loads
 from trailseal._models import (
     BatchItem,
     BatchResult,
@@ -161,7 +161,7 @@ def call(
 def decoded(response: Response) -> Raw:
     """Read a JSON object; anything else raises `UnexpectedResponseError`."""
     try:
-        raw = json.loads(response.content)
+        raw = loads(response.content)
     except (ValueError, RecursionError):
         raw = None
     if not isinstance(raw, dict):

@@ -6,17 +6,18 @@ import copy
 import json
 import re
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 from uuid import UUID
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from trailseal import Actor, Resource
-from trailseal._event_rules import FIELDS
+from trailseal import Actor, Resource, _events
+from trailseal._event_rules import EVENT, FIELDS
 from trailseal._events import MAX_EVENT_BYTES, EventFields, encode, prepare
 from trailseal._ids import timestamp, uuid7
-from trailseal.errors import EventValidationError
+from trailseal.errors import ErrorDetail, EventValidationError
 
 from .test_errors import SPEC
 
@@ -276,3 +277,46 @@ def test_a_timestamp_is_the_same_moment_in_utc_with_microseconds(moment: datetim
 def test_encoding_is_compact_utf8() -> None:
     """No spaces, no escapes that UTF-8 does not need."""
     assert encode({"a": "é", "b": [1]}) == '{"a":"é","b":[1]}'.encode()
+
+
+@given(
+    st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers(-(2**60), 2**60)
+        | st.floats()
+        | st.text(max_size=5)
+        | st.sampled_from(["\ud800", b"x", object(), ("a", 1), {1: 2}, "__a"]),
+        lambda inner: (
+            st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+        ),
+        max_leaves=8,
+    ),
+    st.sampled_from([*FIELDS, "actr"]),
+)
+def test_what_is_accepted_fast_has_no_fault(value: Any, name: str) -> None:
+    """The short way and the long way agree: on what is right, and on what would be sent."""
+    event = {"action": "a", "id": "e1", name: value}
+    ready = _events._ready(event, None)
+    if ready is None:
+        return
+    found: list[ErrorDetail] = []
+    plain = _events._plain(_events._spelled_out(event, "", found), "", 1, found)
+    EVENT.check(plain, "", found)
+    assert found == []
+    assert json.loads(ready.content) == plain
+
+
+def test_the_caller_s_event_is_sent_as_it_was_when_it_was_given() -> None:
+    """What is changed afterwards changes nothing, and nothing is changed in it."""
+    event: dict[str, Any] = {
+        "action": "a",
+        "actor": "u",
+        "resource": ("t", "i"),
+        "data": {"n": [1]},
+    }
+    ready = prepare(event)
+    event["data"]["n"].append(2)
+    assert json.loads(ready.content)["data"] == {"n": [1]}
+    assert set(event) == {"action", "actor", "resource", "data"}
+    assert event["actor"] == "u"
