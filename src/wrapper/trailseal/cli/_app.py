@@ -20,6 +20,7 @@ from . import (
     _read,
     _schemas,
     _serve,
+    _spool,
     _tail,
     _verify,
 )
@@ -87,7 +88,7 @@ app = typer.Typer(
 for module in (_log, _read, _tail, _export, _import):
     module.register(app)
 app.command()(_verify.verify)
-for module in (_keys, _schemas, _account):
+for module in (_keys, _schemas, _account, _spool):
     module.register(app)
 app.command()(_serve.serve)
 _doctor.register(app)

@@ -34,6 +34,7 @@ ADVICE = {
     "AcceptedRequestError": "Try again in a while.",
     "BatchTooLargeError": "Send fewer or smaller events.",
     "DownloadError": "",
+    "EventConflictError": "An event never changes: log a new one, with another --id.",
     "OperationTimeoutError": "It goes on at the server: raise --timeout, or come back later.",
     "PartialFailureError": "",
     "PermissionDeniedError": "trailseal whoami shows what this key may do.",
