@@ -23,7 +23,7 @@ from .children import DEADLINE_S, ROUNDS, Place, until
 
 @pytest.fixture
 def place(server: Running, log_id: str, tmp_path: Path) -> Iterator[Place]:
-    yield Place(server, log_id, tmp_path / "spool")
+    return Place(server, log_id, tmp_path / "spool")
 
 
 def test_b7_a_poison_event_is_parked_with_its_reason_and_99_are_delivered(place: Place) -> None:

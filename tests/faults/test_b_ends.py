@@ -24,7 +24,7 @@ SIGNALS = [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL]
 
 @pytest.fixture
 def place(server: Running, log_id: str, tmp_path: Path) -> Iterator[Place]:
-    yield Place(server, log_id, tmp_path / "spool")
+    return Place(server, log_id, tmp_path / "spool")
 
 
 @pytest.mark.parametrize(

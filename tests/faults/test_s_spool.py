@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
@@ -34,7 +35,7 @@ HEALS_S = 5.0
 
 @pytest.fixture
 def place(server: Running, log_id: str, tmp_path: Path) -> Iterator[Place]:
-    yield Place(server, log_id, tmp_path / "spool")
+    return Place(server, log_id, tmp_path / "spool")
 
 
 def test_s1_kill_9_at_random_loses_nothing_that_was_accepted(place: Place) -> None:
@@ -100,14 +101,16 @@ def test_s3_a_full_disk_fails_now_and_heals_by_itself(
     with place.client() as client, Audit(client, spool=place.folder) as audit:
         audit.log("a.b", id="first", log_id=log_id)
         ballast = small_disk / "ballast"
-        try:
+        with contextlib.suppress(OSError):
             ballast.write_bytes(bytes(8 << 20))
-        except OSError:
-            pass
-        with pytest.raises(SpoolFullError):
+
+        def fill() -> None:
             for number in range(400):
                 audit.log("a.b", id=f"e{number}", log_id=log_id, message="x" * 20_000)
                 place.accepted.append(f"e{number}")
+
+        with pytest.raises(SpoolFullError):
+            fill()
         ballast.unlink()
         end = time.monotonic() + HEALS_S
         while True:

@@ -204,6 +204,10 @@ class Audit:
         """
         return self._emitter.flush(check_timeout(timeout))
 
+    def drain(self, timeout: float = 60.0) -> bool:
+        """As `flush`, and also deliver what processes that ended have left in the folder."""
+        return self._emitter.drain(check_timeout(timeout))
+
     def close(self, timeout: float | None = None) -> bool:
         """Send what waits for `timeout` seconds (`exit_timeout`); True if nothing was left.
 

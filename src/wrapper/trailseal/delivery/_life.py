@@ -87,7 +87,7 @@ class Life:
         self._spool: Spool | None = None
         self._adopted: list[Spool] = []
         self._seen: dict[Path, int] = {}  # orphans without waiting events, by their last change
-        self._look_at = 0.0
+        self._look_at, self._looks, self._more = 0.0, 0, False
         self._condition = threading.Condition()
         self._spool_lock = threading.Lock()
         self._turns = self._flushers = 0
@@ -231,16 +231,23 @@ class Life:
         try:
             if self._spool:
                 self._spool.refresh()
+            self._more = False
             for path in spool_files(folder, self._options.destination):
                 changed = path.stat().st_mtime_ns
-                full = len(self._adopted) >= MAX_ADOPTED
-                if full or self._seen.get(path) == changed:
+                if self._seen.get(path) == changed or self._owns(path):
                     continue
+                if len(self._adopted) >= MAX_ADOPTED:
+                    self._more = True
+                    break
                 if (file := SpoolFile.claim(path)) is not None:
                     self._adopt(file)
                     self._seen[path] = changed
         except (OSError, DeliveryError) as error:
             self.counters.last_error = type(error).__name__
+        self._looks += 1
+
+    def _owns(self, path: Path) -> bool:
+        return any(spool.path == path for spool in (self._spool, *self._adopted) if spool)
 
     def _adopt(self, file: SpoolFile) -> None:
         try:
@@ -288,6 +295,25 @@ class Life:
         finally:
             with self._condition:
                 self._flushers -= 1
+
+    def drain(self, timeout: float) -> bool:
+        """See `Emitter.drain`."""
+        deadline, looks = time.monotonic() + timeout, self._looks
+        self._look_at = 0.0
+        with self._condition:
+            self._flushers += 1
+        try:
+            while self._looks == looks or self._adopted or self._more:
+                if self._more and not self._adopted:
+                    self._look_at = 0.0
+                if (left := deadline - time.monotonic()) <= 0:
+                    return False
+                self.hurry()
+                self.wait(min(left, 0.1))
+        finally:
+            with self._condition:
+                self._flushers -= 1
+        return self.flush(max(0.0, deadline - time.monotonic()))
 
     def end(self, timeout: float) -> bool:
         """See `Emitter.close`."""

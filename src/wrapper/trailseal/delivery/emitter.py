@@ -151,6 +151,10 @@ class Emitter:
                 _at_exit_of_multiprocessing(self._at_exit)
             return self._life
 
+    def drain(self, timeout: float) -> bool:
+        """As `flush`, with all that ended processes left in the folder; True if it was settled."""
+        return (self._life or self._start()).drain(timeout)
+
     def start(self) -> None:
         """Begin now, to deliver what an earlier process has left."""
         (self._life or self._start()).wake()

@@ -309,6 +309,13 @@ class Spool:
                     connection.close()
             self._file.release(remove=empty)
 
+    def leave(self) -> None:
+        """Close the database and keep the file, for somebody else to read."""
+        with self._lock:
+            self._closed = True
+            if self._connection is not None:
+                self._connection.close()
+
     def abandon(self) -> list[sqlite3.Connection]:
         """In a forked child: leave all to the parent. These connections must never be closed."""
         self._file.forget()
