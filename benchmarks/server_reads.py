@@ -4,6 +4,7 @@ Rules:
 - The database is built once by million.py, in `--folder`, and used again from there.
 - The server is one process on loopback; the requests come from another one, one at a time over a
   connection that is kept. A figure is what the client waits for: connect excluded, body included.
+- CPU is the server's, for each request: what a busy machine does not change.
 - Every answer's status is checked, and that a case finds what it should: something or nothing.
 - Exports run beside the bare limit: the same rows read with the database's own driver and written
   as lines. The server's memory is sampled every 0.1 s (VmRSS; Linux).
@@ -11,6 +12,7 @@ Rules:
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -157,11 +159,20 @@ SORTED_PAGES: dict[str, Mapping[str, Any]] = {
 class Http:
     """One kept connection to the server; `spent` is the time of the last exchange, in ms."""
 
-    def __init__(self, url: str, key: str) -> None:
+    def __init__(self, url: str, key: str, pid: int) -> None:
+        self._stat = Path(f"/proc/{pid}/stat")
         host, port = url.removeprefix("http://").split(":")
         self._connection = HTTPConnection(host, int(port), timeout=60.0)
         self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
         self.spent = 0.0
+
+    def cpu(self) -> float:
+        """Milliseconds of CPU that the server has used (Linux; 0 elsewhere)."""
+        try:
+            fields = self._stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            return 0.0
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") * 1000
 
     def get(self, path: str, params: Mapping[str, Any]) -> Any:
         """GET; the answer's JSON."""
@@ -208,6 +219,7 @@ def repeat(report: Report, name: str, http: Http, ask: Any, found: Found) -> Non
     spent: list[float] = []
     end = time.perf_counter() + CASE_S
     page: Any = None
+    before = http.cpu()
     try:
         while len(spent) < CALLS and (len(spent) < 3 or time.perf_counter() < end):
             page = ask()
@@ -218,7 +230,8 @@ def repeat(report: Report, name: str, http: Http, ask: Any, found: Found) -> Non
     if found is not None:
         assert bool(page["items"]) is found or page["has_more"], name
     count = f"{len(page['items'])} events" if "count" not in page else f"{page['count']} found"
-    report.show(name, spent, count)
+    cpu = (http.cpu() - before) / len(spent)
+    report.show(name, spent, f"CPU {cpu:7.1f} ms  {count}")
 
 
 def first_pages(report: Report, http: Http, only: str) -> None:
@@ -321,7 +334,7 @@ def main() -> int:
         url = stack.enter_context(database(given.database, folder.resolve(), given.events))
         here = stack.enter_context(served(url, folder.resolve()))
         if "pages" not in given.skip:
-            http = Http(*here[:2])
+            http = Http(*here)
             first_pages(report, http, given.only)
             if not given.only:
                 further_pages(report, http)

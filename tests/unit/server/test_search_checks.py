@@ -231,8 +231,14 @@ def sort_key(event: Event, field: str) -> tuple[bool, Any]:
 @pytest.mark.row("P-42")
 @pytest.mark.parametrize("order", ["asc", "desc"])
 @pytest.mark.parametrize("field", [*sorts.SORTS])
-def test_every_order_is_total_and_pages_repeat_it(filled: Any, field: str, order: str) -> None:
-    """Pages and offsets are parts of one sorted list; without the member first, equal by index."""
+@pytest.mark.parametrize("few", [0, 500])
+def test_every_order_is_total_and_pages_repeat_it(
+    filled: Any, field: str, order: str, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pages and offsets are parts of one sorted list; without the member first, equal by index:
+    read value by value, or sorted at once."""
+    monkeypatch.setattr(matching, "MAX_COUNTED", 1000)
+    monkeypatch.setattr(sorts, "FEW", few)
     searches = Searches(filled.reader)
     request = {"query": "data.amount>0", "order_by": field, "order": order, "limit": 60}
     search = searches.create(filled.caller(), "main", request)

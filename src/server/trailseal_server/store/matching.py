@@ -21,7 +21,7 @@ from .search import Expression
 from .selections import Order, Selection
 
 MAX_CHECKED = 10_000  # candidates read for a page: about a tenth of a second
-MAX_COUNTED = 500  # candidates read to count them; a first page pays for this too
+MAX_COUNTED = 200  # candidates read to count them: a first page pays for this too
 CHUNK = 1_000  # candidates read at a time: a few megabytes of usual events
 MAX_PLACES = 20_000  # places read at a time, where nothing is checked
 

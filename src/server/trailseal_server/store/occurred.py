@@ -35,8 +35,8 @@ def places(
         keys = _stream(connection, selection, order, size, after)
         return Places(keys, keys[-1] if len(keys) == size else None)
     untimed = replace(selection, occurred=TimeRange())
-    few = reads.indexes_in_order(connection, untimed, order, FEW + 1)
-    if len(few) <= FEW:
+    if reads.count(connection, untimed, FEW)[1]:
+        few = reads.indexes_in_order(connection, untimed, order, FEW)
         keys = _sorted(connection, selection, order, few, after)
         return Places(keys[:size], keys[size - 1] if len(keys) > size else None)
     return _walk(connection, selection, order, size, after)

@@ -33,6 +33,7 @@ from .terms import row_id
 
 MAX_COUNT = 10_000  # totals are exact up to here; counting further costs more than it tells
 NEAR = 4096  # events at the end that is read first: a few milliseconds
+MAX_WALKED = 16 * NEAR  # events read in order on PostgreSQL, where near ones promise enough
 
 Key = tuple[int, ...]
 
@@ -59,15 +60,24 @@ def indexes_in_order(
         return list(every[offset : offset + limit])
     if offset or high - low <= NEAR or not _looks_near(connection, selection):
         return _indexes(connection, selection, order, limit, offset)
-    at = high - NEAR if order == "desc" else low + NEAR
-    near, rest = selection.within(low, at), selection.within(at, high)
-    if order == "desc":
-        near, rest = rest, near
+    near, rest = _split(selection, order, NEAR)
     found = _indexes(connection, near, order, limit, 0)
+    if not selection.timed and found:  # as many again in as many events as here: walk there
+        span = 2 * NEAR * limit // len(found)
+        near, rest = _split(rest, order, span if span <= MAX_WALKED else 0)
+        found += _indexes(connection, near, order, limit - len(found), 0, walk=True)
     if len(found) == limit:
         return found
-    rest = _spanned(connection, rest) if rest.timed else rest
+    rest = _spanned(connection, rest) if rest.timed and rest.match is not None else rest
     return found + _indexes(connection, rest, order, limit - len(found), 0)
+
+
+def _split(selection: Selection, order: Order, length: int) -> tuple[Selection, Selection]:
+    """The part of a selection that is read first, of so many events, and the rest."""
+    low, high = selection.low, selection.high
+    at = max(low, high - length) if order == "desc" else min(high, low + length)
+    first, last = selection.within(low, at), selection.within(at, high)
+    return (last, first) if order == "desc" else (first, last)
 
 
 def _looks_near(connection: Connection, selection: Selection) -> bool:
@@ -112,11 +122,11 @@ def rows_at(
     if not indexes:
         return []
     low, high = min(indexes), max(indexes)
-    statement = select(*columns).where(
-        events.c.log_id == log_id, events.c.idx >= low, events.c.idx <= high
-    )
-    if high - low >= len(indexes):  # else they are all there are in between
-        statement = statement.where(some(connection, indexes))
+    if high - low < len(indexes):  # they are all there are in between
+        chosen = (events.c.idx >= low) & (events.c.idx <= high)
+    else:
+        chosen = some(connection, indexes)
+    statement = select(*columns).where(events.c.log_id == log_id, chosen)
     rows = {row.idx: row for row in connection.execute(statement)}
     return [rows[index] for index in indexes]
 
@@ -206,6 +216,12 @@ def _statement(
     index that its engine has at hand."""
     if selection.match is None:
         statement = select(events.c.idx if column is None else column).select_from(events)
+        # A short range is read itself; of a long one, its time alone, from the index on that.
+        # A short range is read itself; of a long one its time alone, from the index on that:
+        # an expression has no index, so each plan is the only one left.
+        if selection.high - selection.low <= NEAR:
+            time = in_time(selection, events.c.occurred_at + 0)
+            return statement.where(in_range(selection), time), events.c.idx
         wanted = statement.where(in_range(selection, free=True), in_time(selection))
         return wanted, events.c.idx + 0
     found = _source(connection, selection)
@@ -225,10 +241,17 @@ def _indexes(
     order: Order | None,
     limit: int | None,
     offset: int,
+    *,
+    walk: bool = False,
 ) -> list[int]:
-    if selection.low >= selection.high:
+    """Indexes from the engine's own index; `walk` reads the events in order instead, until there
+    are enough (PostgreSQL; on SQLite both are one)."""
+    if selection.low >= selection.high or limit == 0:
         return []
     statement, key = _statement(connection, selection, None)
+    if selection.match is not None and connection.dialect.name == "postgresql":
+        index = tsvector.terms_index.c.idx
+        key = index if walk or selection.high - selection.low <= NEAR else index + 0
     if order is not None:
         statement = statement.order_by(key.desc() if order == "desc" else key.asc())
     if limit is not None:

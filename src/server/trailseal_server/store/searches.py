@@ -127,7 +127,9 @@ class Searches:
         most = request.get("max_results", MAX_RESULTS)
         with self._store.read() as connection:
             page = self._page(connection, row, selection, request)
-            count, exact = matching.count(connection, selection, most)
+            count, exact = len(page.items), True
+            if page.next_cursor is not None or count == most:
+                count, exact = matching.count(connection, selection, most)
         found = (row.search_id, row.log_id, request, row.created_at, row.expires_at)
         shown = max(min(count, most), len(page.items))
         return Search(*found, shown, exact and count <= most, page)

@@ -92,7 +92,7 @@ def _values(connection: Connection, selection: Selection, order: Order) -> list[
     sort = selection.sort or "action"
     if sort not in ENUMS and sort not in _NAMED:
         return None
-    if not selection.checks and _are_few(connection, selection):
+    if _are_few(connection, selection):
         return None
     tokens: Sequence[str]
     if sort in _NAMED:

@@ -9,8 +9,8 @@ Rules:
   database's locale is.
 - PostgreSQL keeps 256 positions of a word and none beyond 16,383
   (postgresql.org/docs/15/textsearch-limitations.html): phrases are found up to there.
-- GIN gives no order, and the planner cannot know how rare a lexeme is. So `NEAR` events at the end
-  that is asked for are read in order (what matches often is found there), and the others in no
+- GIN gives no order, and the planner cannot know how rare a lexeme is. So reads.py reads events
+  at the end that is asked for in order (what matches often is found there), and the others in no
   index's order, `idx + 0` (what matches rarely is found by GIN, then sorted).
 """
 
@@ -25,7 +25,6 @@ from .logs import LogRow
 from .search import EVERY, All, Either, Expression, Source, Tokens, Without
 from .terms import BREAK, Terms
 
-NEAR = 2048  # events: a few milliseconds to read, and a page of what one event in 100 matches
 MAX_WORD = 255  # characters of a word that count: a lexeme has at most 2,046 bytes
 
 terms_index = table(
@@ -78,7 +77,7 @@ def source(log: LogRow, match: Expression, low: int, high: int) -> Source:
     query = cast(literal(tsquery(log.log_no, match), Text), TSQUERY)
     mine, index = terms_index.c.log_id == log.log_id, terms_index.c.idx
     found = mine & (index >= low) & (index < high) & terms_index.c.doc.bool_op("@@")(query)
-    return Source(terms_index, found, index, index if high - low <= NEAR else index + 0)
+    return Source(terms_index, found, index, index + 0)
 
 
 def _any(parts: Iterable[str]) -> str:
