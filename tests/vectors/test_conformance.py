@@ -1,4 +1,4 @@
-"""The conformance suite in spec/vectors: made by make.py, judged here and by the second verifier."""
+"""The conformance suite in spec/vectors, judged by both verifiers."""
 
 import base64
 import json
