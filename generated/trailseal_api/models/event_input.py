@@ -17,7 +17,7 @@ T = TypeVar("T", bound="EventInput")
 
 @_attrs_define(repr=False)
 class EventInput(Model):
-    """An event as a client sends it, at most 1 MiB. Unknown members are refused.
+    """An event as a client sends it, at most 1 MiB and 10,000 values at any depth. Unknown members are refused.
 
     Attributes:
         action (str): What was done, 1–256 characters; dotted lower case is advised, `invoice.deleted`.

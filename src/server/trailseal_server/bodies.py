@@ -15,6 +15,7 @@ from typing import Any
 
 from jsonschema_rs import Draft202012Validator
 
+from . import extent
 from .limits import MAX_BODY_BYTES
 from .problems import FieldError, Problem
 from .strict_json import parse
@@ -114,11 +115,14 @@ class Body:
         """The value of the body, its separate items unchecked; raises `Problem`."""
         if not text and not self.required:
             return None
+        extent.check_text(text)
         body = parse(text, check=self.items is None)
         if self.is_event:
             if type(body) is not dict:
                 error = FieldError("field_type", "", "must be an object")
                 raise Problem("field_type", "The event must be an object", errors=[error])
+            if len(text) >= extent.MAX_VALUES * extent.SHORTEST:
+                extent.check(body)
             return body
         whole = body
         if self.items:

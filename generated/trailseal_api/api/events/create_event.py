@@ -13,8 +13,8 @@ Args:
         `seed` or the `salts`.
     sent_at (str | Unset): The client's clock when it sent the request; kept as `sent_at`, and
         as `skew_ms` against the server's.
-    body (EventInput): An event as a client sends it, at most 1 MiB. Unknown members are
-        refused.
+    body (EventInput): An event as a client sends it, at most 1 MiB and 10,000 values at any
+        depth. Unknown members are refused.
 
 Raises:
     errors.UnexpectedStatus: The status is not documented.
