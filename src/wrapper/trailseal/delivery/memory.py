@@ -128,7 +128,7 @@ class Memory:
                     self._bytes -= len(item.content)
                 self._sent.discard(item.key)
 
-    def park(self, item: Item, _code: str, _detail: str) -> bool:
+    def park(self, item: Item, code: str, detail: str) -> bool:  # noqa: ARG002  # as a spool's
         """Forget an event that was refused: False, there is no place to keep it."""
         self.settle([item])
         return False

@@ -12,6 +12,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from abc import abstractmethod
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
@@ -44,29 +45,37 @@ def is_sending() -> bool:
 class Place(Protocol):
     """Where events lie until they are settled: memory or a spool."""
 
+    @abstractmethod
     def waiting(self) -> Waiting:
         """What waits."""
 
+    @abstractmethod
     def take(
         self, limits: Limits, skip_keys: Collection[int], skip_logs: Collection[str | None]
     ) -> list[Item]:
         """The next request; its events stay until they are settled, parked or released."""
 
+    @abstractmethod
     def settle(self, items: Collection[Item]) -> None:
         """Forget events that were delivered."""
 
+    @abstractmethod
     def park(self, item: Item, code: str, detail: str) -> bool:
         """Put a refused event aside; False if it is lost."""
 
+    @abstractmethod
     def release(self, items: Collection[Item]) -> None:
         """Let events that were on their way wait again."""
 
+    @abstractmethod
     def pending(self) -> int:
         """How many events are not settled."""
 
+    @abstractmethod
     def oldest(self) -> int | None:
         """The key of the oldest event that is not settled."""
 
+    @abstractmethod
     def newest(self) -> int:
         """The key of the event that was accepted last."""
 
