@@ -29,7 +29,8 @@ BATCHES = 24
 SINGLES = 6_000
 PROBES = 10_000
 CLIENTS = 64
-BATCH_CLIENTS = 4
+BATCH_CLIENTS = 8
+WORKERS = os.cpu_count() or 1
 BARE_S = 1.0  # seconds for each bare limit
 DEADLINE = 120.0  # seconds for a load
 PREFIX = "0192f0c1-2b7e-7c3a-9a55-"
@@ -146,7 +147,7 @@ def serve(folder: str) -> None:
     from trailseal_server.app import serve as run
     from trailseal_server.settings import Settings
 
-    settings = Settings(database_url=f"sqlite:///{folder}/trailseal.db", port=0)
+    settings = Settings(database_url=f"sqlite:///{folder}/trailseal.db", port=0, workers=WORKERS)
     run(settings, lambda running: print(running.url, running.key, flush=True))
 
 

@@ -13,6 +13,7 @@ Rules:
   what was accepted is written, and the process exits with 0.
 """
 
+import gc
 import itertools
 import logging
 import re
@@ -46,7 +47,9 @@ from .services import Services, bootstrap
 from .settings import Settings
 from .signer import Signer
 from .store import Store
+from .workers import Configure, run_workers
 
+GC_THRESHOLD = 300_000  # objects more than before; batches hold many, few of them in a cycle
 START_DEADLINE = 30.0  # seconds for a server in a thread: it may have to migrate its database
 
 _PROCESS = secrets.token_hex(8)  # random once: a request id must be unique, not unguessable
@@ -112,25 +115,45 @@ def serve(
     key if this start made it, or another one with `new_key`. Prints nothing itself.
 
     Raises OSError if the address cannot be taken or the database cannot be opened, ValueError
-    for settings that cannot work.
+    for settings that cannot work, RuntimeError if one of several processes does not start.
     """
     with listening(settings) as (listener, url):
         key = _key(settings, new_key=new_key)
-        _Server(settings, lambda: announce(Running(url, key))).run([listener])
+        _serve(settings, listener, lambda: announce(Running(url, key)))
 
 
-def run(settings: Settings) -> None:
+def run(settings: Settings, configure: Configure = bool) -> None:
     """Run the server until SIGINT or SIGTERM, for a supervisor: it makes no key, and only logs.
+    `configure` is called at the start of each further process, for its logging.
 
     Raises as `serve` does; uvicorn exits with 3 if the application cannot start.
     """
     with _checked(settings):
         pass
     with listening(settings) as (listener, url):
-        _Server(settings, lambda: _log.info("listens on %s", url)).run([listener])
+        _serve(settings, listener, lambda: _log.info("listens on %s", url), configure)
 
 
-class _Server(uvicorn.Server):
+def _serve(
+    settings: Settings,
+    listener: socket.socket,
+    announce: Callable[[], object],
+    configure: Configure = bool,
+) -> None:
+    if settings.workers > 1:
+        run_workers(settings, listener, announce, configure)
+    else:
+        work(settings, listener, announce)
+
+
+def work(settings: Settings, listener: socket.socket, announce: Callable[[], object]) -> None:
+    """One server in a process of its own, until SIGINT or SIGTERM."""
+    gc.freeze()  # what is loaded now stays
+    gc.set_threshold(GC_THRESHOLD)
+    Server(settings, announce).run([listener])
+
+
+class Server(uvicorn.Server):
     """A server that says when it has started, and ends waiting requests when it stops."""
 
     def __init__(self, settings: Settings, announce: Callable[[], object] = lambda: None) -> None:
@@ -162,7 +185,7 @@ def running(settings: Settings) -> Iterator[Running]:
     """
     with listening(settings) as (listener, url):
         key = _key(settings, new_key=False)
-        server = _Server(settings)
+        server = Server(settings)
         thread = threading.Thread(target=server.run, args=([listener],), name="trailseal-server")
         thread.start()
         try:

@@ -15,6 +15,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,11 +56,12 @@ def run(given: argparse.Namespace) -> int:
     """The server itself."""
     from . import app
 
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    if not given.access_log:
-        logging.getLogger("trailseal.server.access").setLevel(logging.WARNING)
-    app.run(Settings.load(database_url=given.database_url, host=given.host, port=given.port))
+    settings = Settings.load(
+        database_url=given.database_url, host=given.host, port=given.port, workers=given.workers
+    )
+    configure = partial(_log_to_stderr, access=given.access_log)
+    configure()
+    app.run(settings, configure)
     return DONE
 
 
@@ -185,6 +187,8 @@ def _parser() -> argparse.ArgumentParser:
     running = add(commands, "run", run)
     running.add_argument("--host", help="address to listen on; 127.0.0.1 if nothing else is said")
     running.add_argument("--port", type=int, help="8080 if nothing else is said")
+    about = "processes, best one for each core; 1 if nothing else is said"
+    running.add_argument("--workers", type=int, help=about)
     running.add_argument("--access-log", action="store_true", help="log each request, no content")
     add(commands, "migrate", migrate)
     about = "Make, list and revoke API keys."
@@ -204,6 +208,13 @@ def _parser() -> argparse.ArgumentParser:
     checking.add_argument("--contains", type=Path, metavar="FILE", help=about)
     checking.add_argument("--json", action="store_true", help="one JSON object a line")
     return parser
+
+
+def _log_to_stderr(*, access: bool) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    if not access:
+        logging.getLogger("trailseal.server.access").setLevel(logging.WARNING)
 
 
 def _database(given: argparse.Namespace) -> str:

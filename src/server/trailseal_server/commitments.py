@@ -187,7 +187,8 @@ def _walk(
     `path` is JCS(its path) without the last bracket. The scalars that occur most are handled here,
     and not in a function of their own, because this loop runs for each field of each event.
     """
-    members, names = container, len(container)
+    members = container
+    names: Names = len(container)
     if type(container) is dict:
         members, names = container.values(), tuple(container)
     known = len(container) <= MAX_MEMBERS and len(path) <= MAX_PATH
@@ -221,12 +222,12 @@ def _shape(before: bytes, names: Names) -> tuple[Steps, bool]:
     """The steps below a container at the path `before`; and whether its names sort by code points
     as they do by UTF-16 units."""
     try:
-        keys = [dumps(name) for name in (range(names) if type(names) is int else names)]
+        keys = [dumps(name) for name in (range(names) if isinstance(names, int) else names)]
     except TypeError:
         raise _refuse("event_invalid", before, _UNICODE) from None
     comma = b"" if before == b"[" else b","
     steps = [before + comma + key for key in keys]
-    simple = type(names) is int or max("".join(names), default="") < "\ud800"
+    simple = isinstance(names, int) or max("".join(names), default="") < "\ud800"
     return tuple((step + b"]", step) for step in steps), simple
 
 

@@ -30,8 +30,10 @@ from .targets import Target, open_log, target_of
 
 MAX_QUEUED = 1024  # requests that wait for the writer; more are refused with `unavailable`
 MAX_TRANSACTION_EVENTS = 10_000  # bounds how long one transaction holds the database's lock
+MAX_OPENED = 100_000  # logs remembered, some 30 MB
 RETRY_AFTER_S = 1.0
 
+Count = Callable[[Mapping[str, int]], object]  # of outcomes
 Admit = Callable[[Caller, Target, Event, Draft, str], None]  # see admission.py
 
 
@@ -77,7 +79,8 @@ class _Request:
 class Ingest:
     """The write side; `start` and `stop` it.
 
-    `validate` checks one event against the contract, `admit` against schemas and keys.
+    `validate` checks one event against the contract, `admit` against schemas and keys; `count` is
+    told the outcomes.
     """
 
     def __init__(
@@ -86,15 +89,17 @@ class Ingest:
         validate: Validate,
         admit: Admit = lambda *_: None,
         *,
+        count: Count = lambda _: None,
         clock: Callable[[], int] = micros.now,
     ) -> None:
         self._store = store
         self._validate = validate
         self._admit = admit
+        self._count = count
         self._clock = clock
         self.quotas = Quotas()
-        self.outcomes: Counter[str] = Counter()  # of events, since the start
         self._names: Names = set()
+        self._opened: dict[tuple[str | None, str | None, Target], str] = {}
         self._queue: queue.Queue[_Request | None] = queue.Queue(MAX_QUEUED)
         self._closing = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -141,6 +146,7 @@ class Ingest:
         request.future.set_running_or_notify_cancel()  # accepted: nobody can cancel it now
         origin = prepare.Origin(caller.key_id, channel_id, sent_at, imported)
         seen: set[tuple[Target, str]] = set()
+        targets: dict[str | None, Target] = {}
         for position, event in enumerate(events):
             at = "" if pointer is None else f"{pointer}/{position}"
             if isinstance(event, Problem):
@@ -148,7 +154,10 @@ class Ingest:
                 continue
             try:
                 tenant_id = event.get("tenant_id") if isinstance(event, dict) else None
-                target = target_of(caller, log_id, tenant_id)
+                tenant_id = tenant_id if isinstance(tenant_id, str) else None
+                target = targets.get(tenant_id)
+                if target is None:
+                    target = targets[tenant_id] = target_of(caller, log_id, tenant_id)
                 draft = prepare.draft(event, self._validate, origin, at)
                 self._admit(caller, target, event, draft, at)
                 if (target, draft.event_id) in seen:
@@ -194,30 +203,31 @@ class Ingest:
                 answers = self._append(connection, requests)
         except Exception as error:  # noqa: BLE001  # the writer outlives every failure
             self._names.clear()
+            self._opened.clear()
             if len(requests) > 1:
                 for request in requests:
                     self._write([request])
             elif requests:
                 requests[0].future.set_exception(_as_problem(error))
             return
+        outcomes: Counter[str] = Counter()
         for request, answer in zip(requests, answers, strict=True):
             if isinstance(answer, Problem):
                 request.future.set_exception(answer)
             else:
-                self.outcomes.update(item.status for item in answer)
+                outcomes.update(item.status for item in answer)
                 request.future.set_result(answer)
+        self._count(outcomes)
 
     def _append(
         self, connection: Connection, requests: Sequence[_Request]
     ) -> list[list[ItemResult] | Problem]:
         results = [dict(request.results) for request in requests]
-        opened: dict[tuple[Caller, Target], str] = {}  # looked for once in a transaction
         by_log: dict[str, list[tuple[int, list[tuple[int, Draft]]]]] = {}
         parts = [(n, *part) for n, each in enumerate(requests) for part in each.drafts.items()]
         for number, target, drafts in sorted(parts, key=lambda part: part[1].name):
-            meant = requests[number].caller, target
             try:
-                log_id = opened.get(meant) or opened.setdefault(meant, open_log(connection, *meant))
+                log_id = self._open(connection, requests[number].caller, target)
             except Problem as error:
                 for position, draft in drafts:
                     results[number][position] = _failed(position, draft, error)
@@ -239,6 +249,17 @@ class Ingest:
                 for (position, draft), outcome in zip(part, outcomes, strict=True):
                     results[n][position] = _result(log.log_id, position, draft, outcome)
         return [_answer(request, result) for request, result in zip(requests, results, strict=True)]
+
+    def _open(self, connection: Connection, caller: Caller, target: Target) -> str:
+        """The log that is meant. It is looked for once: no log goes away or changes hands."""
+        meant = caller.tenant_id, caller.default_log, target
+        log_id = self._opened.get(meant)
+        if log_id is None:
+            log_id = open_log(connection, caller, target)
+            if len(self._opened) >= MAX_OPENED:
+                self._opened.clear()
+            self._opened[meant] = log_id
+        return log_id
 
 
 def _result(log_id: str, position: int, draft: Draft, outcome: Outcome) -> ItemResult:

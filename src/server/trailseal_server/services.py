@@ -76,7 +76,8 @@ class Services:
         reader = Reader(store)
         schemas, signatures = Registry(store), Signatures(store)
         admission = Admission(schemas, signatures)
-        ingest = Ingest(store, validate, admission.check)
+        metrics = Metrics(version("trailseal"), lambda: jobs.active(store))
+        ingest = Ingest(store, validate, admission.check, count=metrics.events)
         batches = Batches(store, ingest, validate)
         return cls(
             store=store,
@@ -93,9 +94,7 @@ class Services:
             operations=Operations(store),
             authenticate=Authenticator(lambda key: _find(store, key)),
             rates=Rates(settings.requests_per_second),
-            metrics=Metrics(
-                version("trailseal"), lambda: dict(ingest.outcomes), lambda: jobs.active(store)
-            ),
+            metrics=metrics,
             validate=validate,
             limits=limits,
             unsupported=unsupported,

@@ -19,7 +19,9 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 PREFIX = "TRAILSEAL_"
+METRICS_DIR = "PROMETHEUS_MULTIPROC_DIR"  # read by prometheus_client when it is imported
 MAX_PORT = 65_535
+MAX_WORKERS = 64  # each holds some 100 MB and up to 17 connections to the database
 ORIGIN_PREFIX = re.compile(r"[A-Za-z0-9._/-]{1,256}")  # C2SP signed-note: no space, no plus
 
 
@@ -27,7 +29,8 @@ ORIGIN_PREFIX = re.compile(r"[A-Za-z0-9._/-]{1,256}")  # C2SP signed-note: no sp
 class Settings:
     """`database_url` is an SQLAlchemy URL; `port` 0 takes a free one; `origin_prefix` is what the
     origins of a new database begin with (an existing one keeps its own);
-    `requests_per_second` is what one key may send to one process, 0 for no limit."""
+    `requests_per_second` is what one key may send to one process, 0 for no limit; `workers` is how
+    many processes serve (workers.py)."""
 
     database_url: str = "sqlite:///trailseal.db"
     host: str = "127.0.0.1"
@@ -36,6 +39,7 @@ class Settings:
     signing_key_file: Path | None = None
     export_dir: Path | None = None
     requests_per_second: int = 10_000
+    workers: int = 1
 
     @classmethod
     def load(cls, environment: Mapping[str, str] | None = None, **keywords: Any) -> "Settings":
@@ -54,6 +58,8 @@ class Settings:
         """Refuse what could never work."""
         if not 0 <= self.port <= MAX_PORT:
             raise ValueError(f"port must be 0 to {MAX_PORT}")
+        if not 1 <= self.workers <= MAX_WORKERS:
+            raise ValueError(f"workers must be 1 to {MAX_WORKERS}")
         if self.requests_per_second < 0:
             raise ValueError("requests_per_second must not be negative")
         if not ORIGIN_PREFIX.fullmatch(self.origin_prefix):
@@ -100,12 +106,15 @@ class Settings:
 
 
 def _typed(name: str, text: str) -> Any:
-    if name == "port":
+    if name in _NUMBERS:
         if not (text.isascii() and text.isdecimal()):
-            raise ValueError(f"{PREFIX}PORT must be a number from 0 to {MAX_PORT}")
-        return int(text)
-    if name == "requests_per_second":
-        if not (text.isascii() and text.isdecimal()):
-            raise ValueError(f"{PREFIX}REQUESTS_PER_SECOND must be a number; 0 is no limit")
+            raise ValueError(f"{PREFIX}{name.upper()} must be {_NUMBERS[name]}")
         return int(text)
     return Path(text) if name in {"signing_key_file", "export_dir"} else text
+
+
+_NUMBERS = {
+    "port": f"a number from 0 to {MAX_PORT}",
+    "requests_per_second": "a number; 0 is no limit",
+    "workers": f"a number from 1 to {MAX_WORKERS}",
+}

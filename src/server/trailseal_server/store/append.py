@@ -11,24 +11,19 @@ Rules:
   transaction fails.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from itertools import chain
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-import orjson
-from sqlalchemy import Connection, text, update
+from sqlalchemy import Connection
 
 from ..commitments import entry, leaf_hash
 from ..log import extend, split
-from . import append_postgresql, micros, tiles, usage
+from . import append_postgresql, append_sqlite, micros, tiles, usage
 from .logs import LogRow
-from .schema import logs
-from .terms import Term, Terms, folded, row_id, storable
+from .terms import Term, Terms, folded, storable
 
 MAX_NAMES = 100_000  # remembered by a writer, some 20 MB
-MAX_ROWS = 256  # in one statement; with 13 columns a tenth of SQLite's limit of 32,766 variables
 
 
 class Draft(NamedTuple):
@@ -100,17 +95,15 @@ def append(
             if conflict:
                 result.append(Conflict())
             elif draft.event_id in known:
-                result.append(known[draft.event_id][1])
+                result.append(replace(known[draft.event_id][1], replayed=True))
             else:
                 data = _entry(log.log_id, draft, received_text)
                 leaf = leaf_hash(data)
                 index = log.size + len(fresh)
                 fresh.append((draft, data, leaf))
-                result.append(Placed(index, received_at, leaf, sealed=False, replayed=False))
-                known[draft.event_id] = (
-                    draft.body,
-                    Placed(index, received_at, leaf, sealed=False, replayed=True),
-                )
+                placed = Placed(index, received_at, leaf, sealed=False, replayed=False)
+                result.append(placed)
+                known[draft.event_id] = draft.body, placed
         outcomes.append(result)
     if fresh:
         _write(connection, log, fresh, received_at, names)
@@ -135,49 +128,8 @@ def _entry(log_id: str, draft: Draft, received_at: str) -> bytes:
     )
 
 
-def _write(
-    connection: Connection,
-    log: LogRow,
-    fresh: Sequence[tuple[Draft, bytes, bytes]],
-    received_at: int,
-    names: Names,
-) -> None:
-    leaves = [leaf for _, _, leaf in fresh]
-    tiles.write_complete(connection, log.log_id, log.size, leaves)
-    _insert(connection, log, fresh, received_at, names)
-    edge = extend(split(log.edge), log.size, leaves)
-    grown = {
-        "size": log.size + len(fresh),
-        "edge": b"".join(edge),
-        "last_received_at": received_at,
-    }
-    connection.execute(update(logs).where(logs.c.log_id == log.log_id).values(grown))
-    usage.count(connection, log.log_id, received_at, [len(draft.body) for draft, _, _ in fresh])
-
-
-# The engine's part (PostgreSQL: append_postgresql.py). SQLite takes plain statements on the
-# driver, of many rows each: `executemany` lets go of the interpreter's lock at every row, and gets
-# it back only when no other thread computes.
-
-_SQLITE_EXISTING = text(
-    "SELECT event_id, body, seed IS NULL, idx, received_at, leaf_hash FROM events "
-    "WHERE log_id = :log_id AND event_id IN (SELECT value FROM json_each(:ids))"
-)
-_SQLITE_EVENTS = (
-    "INSERT INTO events (log_id, idx, event_id, received_at, occurred_at, sent_at, body, seed,"
-    " entry, leaf_hash, ingested_by, channel_id, imported) VALUES "
-)
-_SQLITE_TERMS = "INSERT INTO terms (rowid, exact, text) VALUES "
-_SQLITE_NAMES = "INSERT OR IGNORE INTO names (log_id, field, value, folded, token) VALUES "
-
-
 def _existing(connection: Connection, log: LogRow, ids: Sequence[str]) -> dict[str, _Known]:
-    found: Iterable[Any]
-    if connection.dialect.name == "postgresql":
-        found = append_postgresql.existing(connection, log.log_id, ids)
-    else:
-        values = {"log_id": log.log_id, "ids": orjson.dumps(ids).decode()}
-        found = connection.execute(_SQLITE_EXISTING, values)
+    found = _engine(connection).existing(connection, log.log_id, ids)
     return {
         event_id: (
             None if redacted else body,
@@ -187,14 +139,16 @@ def _existing(connection: Connection, log: LogRow, ids: Sequence[str]) -> dict[s
     }
 
 
-def _insert(
+def _write(
     connection: Connection,
     log: LogRow,
     fresh: Sequence[tuple[Draft, bytes, bytes]],
     received_at: int,
     names: Names,
 ) -> None:
-    log_id = log.log_id
+    log_id, after = log.log_id, log.size + len(fresh)
+    leaves = [leaf for _, _, leaf in fresh]
+    tiles.write_complete(connection, log_id, log.size, leaves)
     rows = [
         (
             *(log_id, index, draft.event_id, received_at, draft.occurred_at, draft.sent_at),
@@ -205,38 +159,14 @@ def _insert(
     ]
     terms = [draft.terms for draft, _, _ in fresh]
     new = {(log_id, name) for each in terms for name in each.names} - names
-    found = [(log_id, f, storable(v), folded(v), token) for _, (f, v, token) in new]
-    insert = append_postgresql.insert if connection.dialect.name == "postgresql" else _insert_sqlite
-    insert(connection, log, rows, terms, sorted(found))
+    found = sorted((log_id, f, storable(v), folded(v), token) for _, (f, v, token) in new)
+    grown = after, b"".join(extend(split(log.edge), log.size, leaves)), received_at
+    counted = usage.counted(log_id, received_at, [len(draft.body) for draft, _, _ in fresh])
+    _engine(connection).insert(connection, log, rows, terms, found, grown, counted)
     if len(names) > MAX_NAMES:
         names.clear()
     names |= new
 
 
-def _insert_sqlite(
-    connection: Connection,
-    log: LogRow,
-    rows: Sequence[tuple[Any, ...]],
-    terms: Sequence[Terms],
-    names: Sequence[tuple[str, ...]],
-) -> None:
-    numbers = range(row_id(log.log_no, log.size), row_id(log.log_no, log.size + len(rows)))
-    indexed = [(row, each.exact, each.text) for row, each in zip(numbers, terms, strict=True)]
-    _insert_rows(connection, _SQLITE_EVENTS, rows)
-    _insert_rows(connection, _SQLITE_TERMS, indexed)
-    _insert_rows(connection, _SQLITE_NAMES, names)
-
-
-def _insert_rows(connection: Connection, head: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    """In statements of 2**n rows, so that the driver's few prepared ones are used again."""
-    at = 0
-    while left := len(rows) - at:
-        count = min(MAX_ROWS, 1 << left.bit_length() - 1)
-        statement = _statement(head, len(rows[0]), count)
-        connection.exec_driver_sql(statement, tuple(chain.from_iterable(rows[at : at + count])))
-        at += count
-
-
-@lru_cache(maxsize=64)
-def _statement(head: str, columns: int, rows: int) -> str:
-    return head + ", ".join([f"({', '.join('?' * columns)})"] * rows)
+def _engine(connection: Connection) -> Any:
+    return append_postgresql if connection.dialect.name == "postgresql" else append_sqlite

@@ -14,6 +14,7 @@ Rules:
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Literal
@@ -26,8 +27,10 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from .migrate import upgrade
 
 BUSY_TIMEOUT_MS = 10_000  # a writer of another process holds the lock for one batch, never longer
+LOCK_POLL_S = 0.0005  # between looks at a lock that is held for milliseconds
 IDLE_TIMEOUT_MS = 60_000  # of a transaction: a process that hangs gives its locks back
 WAL_AUTOCHECKPOINT_PAGES = 16_384  # 64 MiB: fewer, larger checkpoints measured fastest
+CACHED_STATEMENTS = 256  # of each connection: an append has some 120 (append_sqlite.py)
 CACHE_KIB = 32_768  # for each connection
 POOL_SIZE = 16  # readers beside the writer; both engines let them all run at once
 POOL_TIMEOUT_S = 30.0
@@ -135,7 +138,11 @@ def _open_sqlite(url: URL) -> Engine:
     with suppress(FileExistsError):
         os.close(os.open(url.database or "", os.O_CREAT | os.O_EXCL, PRIVATE))
     engine = create_engine(
-        url, pool_size=POOL_SIZE, pool_timeout=POOL_TIMEOUT_S, hide_parameters=True
+        url,
+        pool_size=POOL_SIZE,
+        pool_timeout=POOL_TIMEOUT_S,
+        hide_parameters=True,
+        connect_args={"cached_statements": CACHED_STATEMENTS},
     )
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
@@ -191,5 +198,29 @@ def _prepare_sqlite(connection: DBAPIConnection, _record: Any) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    write = connection.get_execution_options().get("trailseal_write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+    if not connection.get_execution_options().get("trailseal_write", False):
+        connection.exec_driver_sql("BEGIN")
+        return
+    # SQLite's own wait sleeps up to 100 ms at a time, while the lock goes from writer to writer.
+    driver: Any = connection.connection.driver_connection
+    driver.execute("PRAGMA busy_timeout=0").close()
+    try:
+        _lock(driver)
+        if not driver.in_transaction:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")  # raises the reason, as SQLAlchemy does
+    finally:
+        driver.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}").close()
+
+
+def _lock(driver: sqlite3.Connection) -> None:
+    """Begin, as soon as the write lock is free within BUSY_TIMEOUT_MS."""
+    end = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    while time.monotonic() < end:
+        try:
+            driver.execute("BEGIN IMMEDIATE").close()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                return
+            time.sleep(LOCK_POLL_S)
+        else:
+            return

@@ -1,0 +1,119 @@
+"""Several server processes behind one address, so that a server has more than one core.
+
+Rules:
+- Each is a whole server (app.py) on the same database and the same listening socket.
+- One that dies is replaced at once; one that never served is not, because the next would fail too.
+- SIGINT and SIGTERM end all of them, each as it would end alone. If the supervisor is killed, they
+  end by themselves.
+- Metrics are of all processes together: they count in files of one folder (prometheus_client's
+  multiprocess mode), which goes when they do.
+"""
+
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from multiprocessing.connection import wait
+from multiprocessing.context import SpawnProcess
+from multiprocessing.synchronize import Event
+from tempfile import TemporaryDirectory
+
+from .limits import SHUTDOWN_DEADLINE
+from .settings import METRICS_DIR, Settings
+
+START_DEADLINE = 60.0  # seconds for all to serve: one of them may have to migrate the database
+TICK_S = 0.5  # between looks at signals
+END_DEADLINE = SHUTDOWN_DEADLINE + 2.0  # a process that takes longer is killed
+
+Configure = Callable[[], object]  # logging of a new process; must be picklable
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_spawn = multiprocessing.get_context("spawn")  # threads run already: nothing may be forked
+_log = logging.getLogger("trailseal.server")
+
+
+def run_workers(
+    settings: Settings,
+    listener: socket.socket,
+    announce: Callable[[], object],
+    configure: Configure,
+) -> None:
+    """Run `settings.workers` processes until SIGINT or SIGTERM; `announce` when all serve.
+
+    Raises RuntimeError if one does not start, or dies before it serves.
+    """
+    ending = threading.Event()
+    handlers = {each: signal.signal(each, lambda *_: ending.set()) for each in _SIGNALS}
+    with TemporaryDirectory(prefix="trailseal-metrics-") as folder:
+        os.environ[METRICS_DIR] = folder
+        workers = [_Worker(settings, listener, configure) for _ in range(settings.workers)]
+        try:
+            _await_start(workers, ending)
+            if not ending.is_set():
+                announce()
+            while not ending.is_set():
+                wait([each.process.sentinel for each in workers], TICK_S)
+                for each in workers:
+                    if not each.process.is_alive() and not ending.is_set():
+                        each.replace()
+        finally:
+            _end(workers)
+            del os.environ[METRICS_DIR]
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+
+class _Worker:
+    """A process, and the next one when it has died."""
+
+    def __init__(self, settings: Settings, listener: socket.socket, configure: Configure) -> None:
+        self._given = settings, listener, configure
+        self.process, self.serves = self._start()
+
+    def replace(self) -> None:
+        if not self.serves.is_set():
+            raise RuntimeError("a server process did not start; its log says why")
+        _log.error("process %s ended with %s", self.process.pid, self.process.exitcode)
+        self.process, self.serves = self._start()
+
+    def _start(self) -> tuple[SpawnProcess, Event]:
+        serves = _spawn.Event()
+        process = _spawn.Process(target=_work, args=(*self._given, serves), name="trailseal")
+        process.start()
+        return process, serves
+
+
+def _await_start(workers: list[_Worker], ending: threading.Event) -> None:
+    end = time.monotonic() + START_DEADLINE
+    while not ending.is_set() and not all(each.serves.is_set() for each in workers):
+        wait([each.process.sentinel for each in workers], 0.05)
+        if time.monotonic() > end or not all(each.process.is_alive() for each in workers):
+            raise RuntimeError("a server process did not start; its log says why")
+
+
+def _end(workers: list[_Worker]) -> None:
+    end = time.monotonic() + END_DEADLINE
+    for each in workers:
+        each.process.terminate()
+    for each in workers:
+        each.process.join(max(0.0, end - time.monotonic()))
+        each.process.kill()
+
+
+def _work(settings: Settings, listener: socket.socket, configure: Configure, serves: Event) -> None:
+    """One process: a server that announces itself, and that ends with its supervisor."""
+    from .app import work  # noqa: PLC0415 - in the new process, with METRICS_DIR in place
+
+    configure()
+    threading.Thread(target=_end_with_parent, name="trailseal-parent", daemon=True).start()
+    work(settings, listener, serves.set)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # noqa: S101 - this runs in a child only
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
