@@ -9,6 +9,8 @@ from trailseal.errors import UnexpectedResponseError
 
 MAX_BODY_BYTES = 32 << 20  # unpacked; a page of ordinary events is below 4 MiB
 
+UNZIP_BYTES = 1 << 20  # unpacked at once
+
 
 class Body:
     """Takes the pieces of one body. What is unpacked counts: a gzip bomb is an error."""
@@ -32,17 +34,22 @@ class Body:
         if self._sink:
             self._sink.write(chunk)
             return
-        if self._unzip:
+        while chunk and self._unzip:
             try:
-                chunk = self._unzip.decompress(chunk, MAX_BODY_BYTES + 1 - self._size)
+                self._keep(self._unzip.decompress(chunk, UNZIP_BYTES))
             except zlib.error:
                 text = "The answer is no gzip, which it says it is."
                 raise UnexpectedResponseError(text) from None
-        self._size += len(chunk)
+            chunk = self._unzip.unconsumed_tail
+        if not self._unzip:
+            self._keep(chunk)
+
+    def _keep(self, piece: bytes) -> None:
+        self._size += len(piece)
         if self._size > MAX_BODY_BYTES:
             text = f"The answer has more than {MAX_BODY_BYTES} bytes: ask for less with limit=."
             raise UnexpectedResponseError(text, status=self._status)
-        self._pieces.append(chunk)
+        self._pieces.append(piece)
 
     def finish(self) -> Response:
         """The whole answer."""

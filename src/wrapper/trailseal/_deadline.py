@@ -3,10 +3,11 @@
 httpx gives each read of a socket the whole timeout again: a server that drips a byte now and then
 holds a call for ever. Here every operation on a socket may take only what is left of the call.
 (On asyncio `asyncio.timeout` does this.) httpcore has the place for it, a network backend; httpx
-offers no way to it, so `install` reaches through two private attributes, and a test with a
-dripping server notices if they ever move.
+offers no way to it, so this module reaches through private attributes, and tests with a dripping
+server and with cancelled calls notice if they ever move.
 """
 
+# ruff: noqa: SLF001  # reaching through is what this module is for: see above
 from __future__ import annotations
 
 import ssl
@@ -41,13 +42,41 @@ def install(client: httpx.Client) -> httpx.Client:
 
     Without `until` nothing changes, so a client of the user's own may have it too.
     """
-    transports = [client._transport, *client._mounts.values()]  # noqa: SLF001  # see above
+    transports = [client._transport, *client._mounts.values()]
     for pool in (getattr(transport, "_pool", None) for transport in transports):
         if isinstance(pool, httpcore.ConnectionPool):
-            backend = pool._network_backend  # noqa: SLF001  # see above
+            backend = pool._network_backend
             if not isinstance(backend, _Backend):
-                pool._network_backend = _Backend(backend)  # noqa: SLF001  # see above
+                pool._network_backend = _Backend(backend)
     return client
+
+
+async def sweep(client: httpx.AsyncClient, request: httpx.Request | None) -> None:
+    """Take a cancelled request out of the connection pool, and close what it was using.
+
+    httpcore 1.0 loses a connection that is cancelled while it is being closed, or between being
+    made and being used: it would count against `max_connections` for ever. A test that cancels at
+    random moments notices.
+    """
+    transports = [client._transport, *client._mounts.values()]
+    for pool in (getattr(transport, "_pool", None) for transport in transports):
+        if isinstance(pool, httpcore.AsyncConnectionPool):
+            await _sweep(pool, request.extensions if request else None)
+
+
+async def _sweep(pool: Any, mark: Any) -> None:
+    """Sweep one pool; a request of it is known by its `extensions`, which httpx hands through."""
+    pool._requests[:] = [each for each in pool._requests if each.request.extensions is not mark]
+    used = {id(each.connection) for each in pool._requests}
+    lost = [
+        each
+        for each in pool.connections
+        if id(each) not in used and not each.is_idle() and not each.is_closed()
+    ]
+    pool._connections[:] = [each for each in pool._connections if each not in lost]
+    lost += pool._assign_requests_to_connections()  # those that waited for the room
+    for each in lost:
+        await each.aclose()
 
 
 def _left(timeout: float | None) -> float | None:

@@ -236,12 +236,14 @@ class AsyncTransport(_Base):
     async def _exchange(self, attempt: Attempt, left: float, extra: Mapping[str, str]) -> Outcome:
         import asyncio  # noqa: PLC0415  # see `_flow.arun`
 
+        request: httpx.Request | None = None
         try:
             async with asyncio.timeout(left):
                 if self._http is None or self.closed:
                     self.http()
                 self._check_loop(asyncio.get_running_loop())
-                response = await self._sent(attempt, self._request(attempt, left, extra))
+                request = self._request(attempt, left, extra)
+                response = await self._sent(attempt, request)
                 chunks = aiter(cast("AsyncIterable[bytes]", response.stream))
                 try:
                     body = Body(attempt, response.status_code, _headers(response))
@@ -253,9 +255,19 @@ class AsyncTransport(_Base):
                     if isinstance(chunks, AsyncGenerator):  # left to itself, it ends after the loop
                         await chunks.aclose()
         except TimeoutError:
+            await self._swept(request)
             return _failed(attempt.request, "deadline", "the answer took too long")
+        except asyncio.CancelledError:
+            await self._swept(request)
+            raise
         except _failures() as error:
             return self._failure(attempt.request, error)
+
+    async def _swept(self, request: httpx.Request | None) -> None:
+        if self._http is not None:
+            from trailseal._deadline import sweep  # noqa: PLC0415  # rule 7
+
+            await sweep(self._http, request)
 
     def _check_loop(self, loop: AbstractEventLoop) -> None:
         self._loop = self._loop or loop

@@ -54,7 +54,7 @@ def from_response(response: Response, *, now: datetime | None = None) -> ApiErro
     problem = _problem(response)
     error = from_problem(problem, status=response.status) if problem else _bare(response)
     error.request_id = error.request_id or response.headers.get("request-id") or None
-    wait = parse_retry_after(response.headers.get("retry-after"), now or datetime.now(UTC))
+    wait = parse_retry_after(response.headers.get("retry-after"), now or _now())
     error.retry_after = wait if wait is not None else error.retry_after
     kept = {name: response.headers[name] for name in KEPT_HEADERS if name in response.headers}
     error.response = ResponseInfo(response.status, kept)
@@ -93,6 +93,10 @@ def parse_retry_after(value: str | None, now: datetime) -> float | None:
         return None
     aware = when if when.tzinfo else when.replace(tzinfo=UTC)
     return max(0.0, (aware - now).total_seconds())
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _problem(response: Response) -> Mapping[str, Any] | None:

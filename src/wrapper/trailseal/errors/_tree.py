@@ -213,7 +213,7 @@ class OperationFailedError(ApiError, codes=("operation_failed",)):
 class DownloadError(ApiError, codes=("download_failed", "download_checksum")):
     """A download did not arrive whole; the final path was not touched."""
 
-    advice = "Nothing is left behind: download_results() can be called again."
+    advice = "Call it again: it goes on where it broke, or says what must be different."
 
 
 class RateLimitError(ApiError, codes=("rate_limited",), statuses=(429,)):
