@@ -78,9 +78,15 @@ vectors: setup ## all vectors, and other people's verifiers; downloads 75 MB of 
 attack: setup ## attacks on bundles, notes, proofs and parsers, in minutes
 	@ATTACK_ROUNDS=20 $(BIN)/python -m pytest tests/attacks $(ARGS)
 
-bench: setup ## side-by-side measurements
+# Segment's client wants an older dateutil than ours.
+$(VENV)/peers: $(VENV)/.made
+	@$(PYTHON) -m venv $@
+	@$@/bin/python -m pip --disable-pip-version-check --quiet install opentelemetry-sdk==1.45.2 segment-analytics-python==2.4.0
+
+bench: setup $(VENV)/peers ## side-by-side measurements
 	@$(BIN)/python benchmarks/generated.py
 	@$(BIN)/python benchmarks/server.py
+	@$(BIN)/python benchmarks/delivery.py
 	@$(BIN)/python benchmarks/verify.py
 
 dist: setup ## build the wheel and the sdist
