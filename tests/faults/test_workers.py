@@ -1,0 +1,151 @@
+"""Several processes behind one address: `trailseal-server run --workers 2`."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from trailseal_server.services import bootstrap
+from trailseal_server.store import Store
+
+WAIT_S = 60.0
+WORKERS = 2
+REQUESTS = 40
+
+
+@contextmanager
+def serving(url: str, folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The command, and its URL."""
+    given = {
+        "TRAILSEAL_DATABASE_URL": url,
+        "TRAILSEAL_SIGNING_KEY_FILE": str(folder / "signing.key"),
+        "TRAILSEAL_EXPORT_DIR": str(folder / "exports"),
+    }
+    command = [sys.executable, "-m", "trailseal_server", "run", "--port", "0", "--workers", "2"]
+    with subprocess.Popen(
+        command, env={**os.environ, **given}, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        try:
+            line = next(line for line in process.stderr if "listens on" in line)
+            yield process, line.split()[-1]
+        finally:
+            process.kill()
+
+
+def children(process: subprocess.Popen[str]) -> set[int]:
+    """The server processes of a supervisor."""
+    found = set()
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+                command = (folder / "cmdline").read_text()
+            except OSError:  # it has ended
+                continue
+            if parent == process.pid and "spawn_main" in command:
+                found.add(int(folder.name))
+    return found
+
+
+def until(there: Callable[[], bool]) -> None:
+    """Wait for something to be so."""
+    end = time.monotonic() + WAIT_S
+    while not there():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and that nobody asked for does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def post(url: str, key: str, name: str) -> int:
+    """Send an event on a connection of its own; the status, 0 if the connection broke."""
+    event = {"id": name, "action": "a.b"}
+    try:
+        answer = httpx.post(
+            f"{url}/v1/events",
+            json=event,
+            headers={"Authorization": f"Bearer {key}"},
+            timeout=WAIT_S,
+        )
+    except httpx.TransportError:
+        return 0
+    return answer.status_code
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are looked for in /proc")
+def test_workers_share_the_work_and_one_that_dies_is_replaced(
+    make_database: Callable[[], str], tmp_path: Path
+) -> None:
+    """Two processes serve one log and count together; one is killed, another takes its place; the
+    supervisor ends with both, and with 0."""
+    url = make_database()
+    store = Store.open(url)
+    key = bootstrap(store)
+    store.close()
+    assert key is not None
+    with serving(url, tmp_path) as (process, at):
+        before = children(process)
+        assert len(before) == WORKERS
+        assert {post(at, key, f"e{n}") for n in range(REQUESTS)} == {201}
+        counted = httpx.get(f"{at}/metrics").text
+        created = re.search(
+            r'^trailseal_events_total{outcome="created"} (\S+)', counted, re.MULTILINE
+        )
+        assert created is not None
+        assert float(created[1]) == REQUESTS, "whichever process is asked knows of all"
+        victim = min(before)
+        os.kill(victim, signal.SIGKILL)
+        until(lambda: len(children(process)) == WORKERS and victim not in children(process))
+        for n in range(REQUESTS):
+            until(lambda name=f"f{n}": post(at, key, name) in {200, 201})  # type: ignore[misc]
+        head = {"Authorization": f"Bearer {key}"}
+        listed = httpx.get(f"{at}/v1/events?include=total", headers=head, timeout=WAIT_S).json()
+        assert listed["total"] == 2 * REQUESTS
+        after = children(process)
+        process.terminate()
+        assert process.wait(WAIT_S) == 0
+        until(lambda: not any(map(alive, before | after)))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are looked for in /proc")
+def test_workers_end_when_their_supervisor_is_killed(tmp_path: Path) -> None:
+    """Nobody is left behind to hold the address and the database."""
+    with serving(f"sqlite:///{tmp_path}/a.db", tmp_path) as (process, _):
+        found = children(process)
+        assert len(found) == WORKERS
+        process.kill()
+        process.wait(WAIT_S)
+        until(lambda: not any(map(alive, found)))
+
+
+def test_a_server_that_cannot_start_ends_with_its_reason(tmp_path: Path) -> None:
+    """A wrong signing key ends the command with 1 and a line, not with a loop of dying workers."""
+    (tmp_path / "signing.key").write_text("no key")
+    given = {"TRAILSEAL_SIGNING_KEY_FILE": str(tmp_path / "signing.key")}
+    command = [sys.executable, "-m", "trailseal_server", "run", "--port", "0", "--workers", "2"]
+    done = subprocess.run(
+        [*command, "--database-url", f"sqlite:///{tmp_path}/a.db"],
+        env={**os.environ, **given},
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=WAIT_S,
+    )
+    assert done.returncode == 1
+    assert "signing.key" in done.stderr
+    assert "Traceback" not in done.stderr
