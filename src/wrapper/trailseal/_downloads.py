@@ -275,13 +275,12 @@ def fetch(settings: Settings, target: Target, make: MakeRequest) -> Flow[None]:
     it leads to may be signed for minutes only.
     """
     stalls, restarts, hops, pause = 0, 0, 0, 0.0
-    url: str | None = None
+    url: str | None = None  # where a redirect leads to
     for _ in range(MAX_RESUMES):
         before, ranges = target.size, target.ranges
-        if before and before == target.total:
-            outcome: Response | TransportError = Response(206)
-        else:
-            asked = make(ranges) if url is None else Request("GET", url, headers=ranges)
+        asked = make(ranges) if url is None else Request("GET", url, headers=ranges)
+        outcome: Response | TransportError = Response(206)  # nothing is missing
+        if not before or before != target.total:
             outcome = yield Attempt(asked, pause, target)
         pause = 0.0
         if isinstance(outcome, Response) and outcome.status in REDIRECTS:

@@ -30,9 +30,11 @@ class Content(Protocol):
     @property
     def size(self) -> int:
         """Bytes in all."""
+        ...
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the body in pieces."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
