@@ -155,7 +155,8 @@ class Run:
         self._bytes = 0
         self.behind = behind or 0
         if sys.stderr.isatty():
-            typer.echo("\r" + _words(self.counts), nl=behind is None, err=True)
+            shown = _words(self.counts) if behind else ""  # the summary follows
+            typer.echo(f"\r\x1b[2K{shown}", nl=False, err=True)
 
     def _refused(self, place: int, item: Mapping[str, Any]) -> None:
         problem = item.get("error") or {}

@@ -120,32 +120,33 @@ def _elements(text: io.TextIOWrapper, first: bytes, lists: Sequence[str]) -> Ite
         if not more or len(buffer) > MAX_HEAD:
             raise Mistake(f"no list of records ({', '.join(lists)}) was found.", BAD_INPUT)
         buffer += more
-    buffer, place = buffer[begun.end() :], 0
+    at, place = begun.end(), 0
     while True:  # each turn takes an element, or reads more of a file that ends
-        at = _blank(buffer)
+        at = _blank(buffer, at)
         if buffer[at : at + 1] == "]":
             return
         try:
             _, end = _DECODER.raw_decode(buffer, at)
         except (ValueError, RecursionError) as error:
-            more = text.read(max(_CHUNK, len(buffer))) if len(buffer) <= MAX_RECORD else ""
+            left = len(buffer) - at
+            more = text.read(max(_CHUNK, left)) if left <= MAX_RECORD else ""
             if not more:
                 what = "nested too deeply" if isinstance(error, RecursionError) else "not JSON"
                 yield Record(place + 1, fault=f"{what}: the rest of the file cannot be read")
                 return
-            buffer = buffer[at:] + more
+            buffer, at = buffer[at:] + more, 0
             continue
         place += 1
-        element, buffer = buffer[at:end], buffer[end:]
+        element, at = buffer[at:end], end
         try:
             yield Record(place, loads(element), len(element))
         except (MalformedError, UnicodeError) as error:
             yield Record(place, fault=str(error))
 
 
-def _blank(buffer: str) -> int:
-    found = _BLANK.match(buffer)
-    return found.end() if found else 0
+def _blank(buffer: str, at: int) -> int:
+    found = _BLANK.match(buffer, at)
+    return found.end() if found else at
 
 
 def csv_records(stream: BinaryIO) -> Iterator[Record]:

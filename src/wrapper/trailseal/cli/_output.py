@@ -11,8 +11,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from operator import methodcaller
+from shutil import get_terminal_size
 from typing import Any
 
 import typer
@@ -21,12 +23,12 @@ from ._exits import Mistake, printable
 
 TABLE, JSON, JSONL = "table", "json", "jsonl"
 ROWS = 200  # of a table at once: what is longer goes on in another one below
-WIDEST = 40  # columns of a terminal for one cell
-MAX_TERMINAL = 1000  # columns: what is wider is no terminal, and nothing is cut there
-WHOLE = frozenset({"ID", "KEY"})  # columns to copy from: never cut, rather over two lines
+NARROWEST = 8  # columns of a terminal that a cell keeps
+GAP = "  "
+WHOLE = frozenset({"ID", "KEY", "RECEIVED"})  # columns to copy from: never cut
 
 Raw = Mapping[str, Any]
-Columns = Mapping[str, Callable[[Raw], object]]
+Columns = Mapping[str, Callable[[Raw], object]]  # by header: what stands in a row
 
 
 def choose(*, as_json: bool, as_jsonl: bool, as_table: bool) -> str:
@@ -42,7 +44,7 @@ def dumps(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     if not sys.stdout.isatty() or text.isprintable():
         return text
-    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 
 def write(line: str) -> None:
@@ -50,9 +52,11 @@ def write(line: str) -> None:
     sys.stdout.write(line + "\n")
 
 
-def records(form: str, items: Iterable[Raw], columns: Columns) -> int:
-    """Show a list; return how many there were."""
+def records(form: str, items: Iterable[Raw], columns: Columns | Sequence[str]) -> int:
+    """Show a list; return how many there were. `columns` may be names of members."""
     if form == TABLE:
+        if not isinstance(columns, Mapping):
+            columns = {name.upper(): methodcaller("get", name) for name in columns}
         return _tables(iter(items), columns)
     count = 0
     for count, item in enumerate(items, 1):
@@ -100,30 +104,43 @@ def cell(value: object) -> str:
 
 
 def _tables(items: Iterator[Raw], columns: Columns) -> int:
-    from rich.console import Console  # noqa: PLC0415  # 50 ms, for tables only
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich.cells import cell_len, set_cell_size  # noqa: PLC0415  # for tables only
 
-    console = Console(highlight=False, file=sys.stdout, **_width())
-    widest = WIDEST if console.width <= MAX_TERMINAL else None
     count = 0
     while chunk := list(islice(items, ROWS)):
-        table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-        for name in columns:
-            whole = name in WHOLE
-            table.add_column(
-                name, no_wrap=not whole, overflow="fold" if whole else "ellipsis", max_width=widest
+        rows = [[printable(cell(show(item))) for show in columns.values()] for item in chunk]
+        table = [list(columns), *rows]
+        natural = [max(map(cell_len, column)) for column in zip(*table, strict=True)]
+        widths = _fitting(natural, [name in WHOLE for name in columns])
+        for number, row in enumerate(table):
+            cut = (
+                text if cell_len(text) <= width else set_cell_size(text, width - 1) + "…"
+                for text, width in zip(row, widths, strict=True)
             )
-        for item in chunk:
-            table.add_row(*(Text(printable(cell(show(item)))) for show in columns.values()))
-        console.print(table)
+            line = GAP.join(map(set_cell_size, cut, widths)).rstrip()
+            typer.echo(typer.style(line, bold=True) if not number and _colours() else line)
         count += len(chunk)
     return count
 
 
-def _width() -> dict[str, Any]:
-    """A pipe has no width. `COLUMNS` says otherwise."""
-    return {} if sys.stdout.isatty() or "COLUMNS" in os.environ else {"width": 10_000}
+def _fitting(widths: list[int], whole: list[bool]) -> list[int]:
+    """The widest columns give way until a terminal's line holds all; whole ones never do."""
+    room = _width()
+    while room and sum(widths) + len(GAP) * (len(widths) - 1) > room:
+        free = [i for i, keep in enumerate(whole) if not keep and widths[i] > NARROWEST]
+        if not free:
+            break  # the terminal folds the line
+        widths[max(free, key=widths.__getitem__)] -= 1
+    return widths
+
+
+def _width() -> int:
+    """The terminal's; 0 for a pipe, where nothing is cut."""
+    return get_terminal_size().columns if sys.stdout.isatty() else 0
+
+
+def _colours() -> bool:
+    return sys.stdout.isatty() and "NO_COLOR" not in os.environ
 
 
 def note(message: str) -> None:
