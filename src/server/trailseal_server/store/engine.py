@@ -141,6 +141,7 @@ def _open_sqlite(url: URL) -> Engine:
         url,
         pool_size=POOL_SIZE,
         pool_timeout=POOL_TIMEOUT_S,
+        pool_use_lifo=True,  # one reader fills one page cache, not all of them in turn
         hide_parameters=True,
         connect_args={"cached_statements": CACHED_STATEMENTS},
     )

@@ -1,0 +1,193 @@
+"""Nothing on the append and read paths crosses logs: shown by the statements themselves.
+
+PostgreSQL logs every statement of a real run, COPY and the driver's own among them; each that
+reaches a distributed table must name one log.
+"""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from sqlalchemy import make_url
+from trailseal_server.app import running
+from trailseal_server.settings import Settings
+from trailseal_server.store.schema import metadata
+
+# Tables that Citus distributes by log_id, `terms` (of no metadata) among them.
+DISTRIBUTED = frozenset(
+    {"checkpoints", "events", "logs", "names", "signing_keys", "terms", "tiles", "usage"}
+)
+# Small tables that every node holds (Citus: reference tables), or that stay on one node, with the
+# reason why no log bounds them.
+GLOBAL = {
+    "meta": "facts about the whole database",
+    "tenants": "a tenant has several logs",
+    "channels": "a channel is found by its key before its log is known",
+    "api_keys": "a key is found by its id before any log is known",
+    "event_schemas": "a tenant's schemas hold for all its logs",
+    "idempotency": "belongs to a key",
+    "searches": "found by the id that the client was given; holds requests, never events",
+    "operations": "one queue for the workers of all logs",
+    "uploads": "found by the id that the client was given",
+}
+# Statements on distributed tables that have no single log, by design.
+CROSSING = {
+    r"SELECT .* FROM logs WHERE logs\.default_for = ": "which log is a tenant's default one",
+    r"SELECT logs\.log_id FROM logs WHERE logs\.size > logs\.sealed_size": (
+        "the signer looks for logs to seal, from a partial index that holds those alone"
+    ),
+    r"SELECT .* FROM logs WHERE logs\.tenant_id = .* ORDER BY logs\.created_at": "a list of logs",
+    r"SELECT .* FROM logs ORDER BY logs\.created_at": "a list of logs",
+    r"SELECT .* FROM usage": "getUsage, and quotas: the sum over the logs of a tenant",
+    r"SELECT logs\.default_for, logs\.log_id FROM logs WHERE logs\.default_for IN": (
+        "tenants with their default logs"
+    ),
+    r"SELECT logs\.log_id FROM logs WHERE logs\.sealed_size > ": (
+        "at start: whether the database is older than what was published"
+    ),
+}
+# Unique keys of `logs` without its log_id: they must become tables of their own to distribute it.
+OTHER_KEYS = {"log_no", "default_for"}
+
+_STATEMENT = re.compile(r"LOG:  (?:execute [^:]*|statement): ((?:.*)(?:\n\t.*)*)")
+_TABLE = re.compile(r"\b(?:FROM|JOIN|INTO|UPDATE|COPY|,) ([a-z_]+)\b(?! ?\.)")
+
+
+def tables(statement: str) -> set[str]:
+    """The distributed tables that a statement names."""
+    return set(_TABLE.findall(statement)) & DISTRIBUTED
+
+
+def crossing(statement: str) -> bool:
+    """Whether it reaches a distributed table without naming one log."""
+    found = tables(statement)
+    if re.match(r"(?:COPY|INSERT INTO) [a-z_]+ \(log_id, ", statement):
+        return False  # each row says whose it is; those of one append are one log's
+    plain = len(found) == 1 and re.search(r"(?<![a-z_.])log_id = ", statement)
+    return not plain and not all(f"{table}.log_id = " in statement for table in found)
+
+
+def test_every_key_of_a_distributed_table_begins_with_the_log() -> None:
+    """Primary keys and unique indexes too: Citus demands it; every index stays in its shard."""
+    known = {table.name for table in metadata.sorted_tables}
+    assert known == (DISTRIBUTED - {"terms"}) | GLOBAL.keys()
+    for table in metadata.sorted_tables:
+        if table.name in DISTRIBUTED:
+            assert next(iter(table.primary_key)).name == "log_id", table
+            unique = {column.name for column in table.columns if column.unique}
+            assert unique <= (OTHER_KEYS if table.name == "logs" else set()), table
+            for index in table.indexes:
+                assert next(iter(index.columns)).name == "log_id", index
+
+
+def test_a_statement_that_crosses_logs_is_noticed() -> None:
+    """The test's own eyes: these do cross, and those do not."""
+    assert crossing("SELECT events.body FROM events WHERE events.event_id = %(event_id_1)s")
+    assert crossing("UPDATE logs SET size=%(size)s WHERE logs.log_no = %(no)s")
+    assert crossing("SELECT 1 FROM terms WHERE terms.doc @@ %(q)s")
+    assert not crossing("SELECT 1 FROM events WHERE events.log_id = %(log_id_1)s")
+    assert not crossing("SELECT 1 FROM meta")
+    assert crossing(
+        "SELECT 1 FROM terms, events WHERE terms.log_id = $1 AND terms.idx = events.idx"
+    )
+
+
+def drive(call: Callable[..., Any]) -> None:
+    """Every way to append and to read, over HTTP."""
+    sent = [
+        {
+            "id": f"e{n}",
+            "action": ("a.read", "b.made")[n % 2],
+            "occurred_at": f"2026-01-{n % 28 + 1:02}T00:00:00Z",
+            "actor": {"id": f"u{n % 3}", "name": "Ann"},
+            "source": {"name": "web"},
+            "tags": {"env": "prod"},
+            "outcome": "success",
+            "message": "a red fox",
+            "data": {"amount": n},
+        }
+        for n in range(300)
+    ]
+    call("POST", "/v1/logs", json={"log_id": "one"})
+    here = {"log_id": "one"}
+    for events in (sent, sent[:3]):
+        call("POST", "/v1/events/batch", params=here, json={"events": events})
+    call("POST", "/v1/events", params=here, json={"action": "single", "tenant_id": "t1"})
+    call("POST", "/v1/tenants", json={"tenant_id": "t2", "events_limit": 10})
+    for _ in range(2):
+        call("POST", "/v1/events", json={"action": "single", "tenant_id": "t2"})
+    call("POST", "/v1/logs/one/seal")
+    call("POST", "/v1/events", params=here, json={"action": "last"})
+    call("POST", "/v1/logs/one/seal")
+    time = {"time_field": "occurred_at", "start": "2026-01-05", "end": "2026-01-09"}
+    for filters in (
+        *({}, {"action": "a.read"}, {"action_contains": "READ"}, {"tag": "env:prod"}),
+        *({"q": '"red fox" OR -blue'}, {"q": "data.amount>200"}, {"last": "1h"}, time),
+        *({**time, "outcome": "success"}, {"order": "asc", "offset": 5}, {"q": 'id="e7"'}),
+    ):
+        given = {**here, **filters, "limit": 2, "include": "total,proof"}
+        page = call("GET", "/v1/events", params=given)
+        if page["next_cursor"] and "offset" not in filters:
+            call("GET", "/v1/events", params={**given, "cursor": page["next_cursor"]})
+    for order in ("occurred_at", "action", "severity", "source", "message"):
+        body = {"query": "fox", "order_by": order, "limit": 2, "restrictions": {"actor": ["u1"]}}
+        search = call("POST", "/v1/searches", params=here, json=body)
+        path = f"/v1/searches/{search['search_id']}"
+        call("POST", f"{path}/results", json={"cursor": search["next_cursor"]})
+        call("GET", path)
+    call("GET", "/v1/events/e7", params={**here, "include": "proof"})
+    call("GET", "/v1/events/export", params={**here, "action": "a.read"})
+    for body in ({}, {"filter": {"action": "a.read"}, "compression": "gzip"}):
+        job = call("POST", "/v1/exports", params=here, json=body)["operation_id"]
+        done = call("GET", f"/v1/operations/{job}", params={"wait": 10})
+        assert done["state"] == "succeeded", done
+        call("GET", f"/v1/exports/{job}/content")
+        call("GET", f"/v1/exports/{job}/manifest")
+    call("GET", "/v1/proofs/inclusion", params={**here, "index": 7})
+    checkpoints = call("GET", "/v1/checkpoints", params=here)["items"]
+    found = sorted(each["tree_size"] for each in checkpoints if each["tree_size"])
+    sizes = {"first": found[0], "second": found[-1]}
+    call("GET", "/v1/proofs/consistency", params={**here, **sizes})
+    for path in ("checkpoints/latest", "keys", "exports"):
+        call("GET", f"/v1/{path}", params=here)
+    bound = {"name": "t1's", "scopes": ["admin"], "tenant_id": "t1"}
+    secret = call("POST", "/v1/api-keys", json=bound)["secret"]
+    for path in ("logs", "usage", "me", "tenants"):
+        call("GET", f"/v1/{path}")
+        call("GET", f"/v1/{path}", headers={"Authorization": f"Bearer {secret}"})
+
+
+def test_no_statement_of_appends_and_reads_crosses_logs(
+    postgresql: Callable[[], str], tmp_path: Path
+) -> None:
+    """Each names one log for each distributed table, but for a few named here with reasons."""
+    url = postgresql()
+    place = make_url(url)
+    folder, name = str(place.query["host"]), str(place.database)
+    with psycopg.connect(f"host={folder} user=trailseal dbname=postgres", autocommit=True) as admin:
+        admin.execute(f"ALTER DATABASE {name} SET log_statement = 'all'")
+    log = Path(folder, "log")
+    began = log.stat().st_size
+    files = {"signing_key_file": tmp_path / "key", "export_dir": tmp_path / "exports"}
+    with running(Settings(database_url=url, port=0, **files)) as server:
+        headers = {"Authorization": f"Bearer {server.key}"}
+        with httpx.Client(base_url=server.url, headers=headers, timeout=40.0) as client:
+
+            def call(method: str, path: str, **given: Any) -> Any:
+                answer = client.request(method, path, **given).raise_for_status()
+                kind = answer.headers.get("content-type", "")
+                return answer.json() if kind == "application/json" else None
+
+            drive(call)
+    text = log.read_bytes()[began:].decode()
+    seen = {" ".join(found.split()) for found in _STATEMENT.findall(text)}
+    local = {each for each in seen if tables(each)}
+    assert DISTRIBUTED - {"signing_keys"} <= set().union(*map(tables, local))
+    beyond = {each for each in local if crossing(each)}
+    unknown = {each for each in beyond if not any(re.match(known, each) for known in CROSSING)}
+    assert unknown == set()
+    assert [known for known in CROSSING if not any(re.match(known, each) for each in beyond)] == []
