@@ -22,11 +22,12 @@ from trailseal_api.api.operations import cancel_operation, get_operation
 from trailseal_api.types import UNSET
 
 from trailseal import _operations, errors
-from trailseal._downloads import Target, fetch
+from trailseal._downloads import fetch
 from trailseal._flow import Flow, Response
 from trailseal._ids import uuid7
 from trailseal._models import BatchItem, BatchResult, Export, Operation
 from trailseal._operations import request
+from trailseal._targets import Target
 from trailseal.config import Settings
 from trailseal.errors import (
     AcceptedRequestError,

@@ -22,7 +22,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar, Unpack
 
-from trailseal import _checks, _downloads, _exports, _operations, _uploads, config
+from trailseal import _checks, _downloads, _exports, _operations, _targets, _uploads, config
 from trailseal._batches import Batch, Cutter, check_events
 from trailseal._boto import PAGEABLE, AsyncPaginator, AsyncWaiter
 from trailseal._bulk import acollect, acut, adrive, aonly
@@ -612,7 +612,7 @@ class AsyncClient:
         compression: str | None = None,
         overwrite: bool = False,
         timeout: float = 3600.0,  # noqa: ASYNC109  # the deadline of this call
-        on_progress: _downloads.OnBytes | None = None,
+        on_progress: _targets.OnBytes | None = None,
     ) -> Download:
         """Download a finished export (or export a stored search first) to a path or open file.
 
@@ -628,7 +628,7 @@ class AsyncClient:
             OperationFailedError, ResultExpiredError: There is nothing to download.
         """
         given = {"format": format, "compression": compression}
-        target = _downloads.target(path, overwrite=overwrite, on_progress=on_progress)
+        target = _targets.target(path, overwrite=overwrite, on_progress=on_progress)
         with target:
             await asyncio.to_thread(target.load)
             flow = _exports.download(self._settings, target, export_id, search_id, given)
@@ -644,7 +644,7 @@ class AsyncClient:
         sha256: str | None = None,
         overwrite: bool = False,
         timeout: float = 3600.0,  # noqa: ASYNC109  # the deadline of this call
-        on_progress: _downloads.OnBytes | None = None,
+        on_progress: _targets.OnBytes | None = None,
     ) -> DownloadedFile:
         """Download what a signed URL names to a path or open file, as `download_results` does.
 
@@ -656,7 +656,7 @@ class AsyncClient:
             DownloadError: The file exists, or did not arrive whole; call again to go on.
             PermissionDeniedError, NotFoundError: The URL is not valid, or not any more.
         """
-        target = _downloads.target(path, overwrite=overwrite, on_progress=on_progress)
+        target = _targets.target(path, overwrite=overwrite, on_progress=on_progress)
         with target:
             await asyncio.to_thread(target.load)
             flow = _downloads.download(self._settings, target, url, sha256)

@@ -19,7 +19,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar, Unpack
 
-from trailseal import _checks, _downloads, _exports, _operations, _uploads, config
+from trailseal import _checks, _downloads, _exports, _operations, _targets, _uploads, config
 from trailseal._batches import Batch, Cutter, check_events
 from trailseal._boto import PAGEABLE, Paginator, Waiter
 from trailseal._bulk import collect, cut, drive, only
@@ -603,7 +603,7 @@ class Client:
         compression: str | None = None,
         overwrite: bool = False,
         timeout: float = 3600.0,
-        on_progress: _downloads.OnBytes | None = None,
+        on_progress: _targets.OnBytes | None = None,
     ) -> Download:
         """Download a finished export (or export a stored search first) to a path or open file.
 
@@ -619,7 +619,7 @@ class Client:
             OperationFailedError, ResultExpiredError: There is nothing to download.
         """
         given = {"format": format, "compression": compression}
-        target = _downloads.target(path, overwrite=overwrite, on_progress=on_progress)
+        target = _targets.target(path, overwrite=overwrite, on_progress=on_progress)
         with target:
             target.load()
             flow = _exports.download(self._settings, target, export_id, search_id, given)
@@ -635,7 +635,7 @@ class Client:
         sha256: str | None = None,
         overwrite: bool = False,
         timeout: float = 3600.0,
-        on_progress: _downloads.OnBytes | None = None,
+        on_progress: _targets.OnBytes | None = None,
     ) -> DownloadedFile:
         """Download what a signed URL names to a path or open file, as `download_results` does.
 
@@ -647,7 +647,7 @@ class Client:
             DownloadError: The file exists, or did not arrive whole; call again to go on.
             PermissionDeniedError, NotFoundError: The URL is not valid, or not any more.
         """
-        target = _downloads.target(path, overwrite=overwrite, on_progress=on_progress)
+        target = _targets.target(path, overwrite=overwrite, on_progress=on_progress)
         with target:
             target.load()
             flow = _downloads.download(self._settings, target, url, sha256)

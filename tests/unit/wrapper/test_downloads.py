@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from trailseal import _downloads, errors
+from trailseal import _downloads, _targets, errors
 from trailseal.errors import DownloadError
 
 from .conftest import URL, Script, Side, answer
@@ -220,7 +220,7 @@ def test_content_that_always_changes_ends_in_an_error(
 def test_two_downloads_never_write_one_part(side: Side, script: Script, tmp_path: Path) -> None:
     """The second one says so; the first goes on."""
     path = tmp_path / "x.csv"
-    other = _downloads.FileTarget(path, overwrite=False, on_progress=None)
+    other = _targets.FileTarget(path, overwrite=False, on_progress=None)
     with other, pytest.raises(DownloadError, match="Another process"):
         side("download_file", SIGNED, path)
     assert script.requests == []

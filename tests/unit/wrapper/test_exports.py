@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from trailseal import _downloads, _exports, config, errors
+from trailseal import _downloads, _exports, _targets, config, errors
 from trailseal._flow import Response, Sink
 from trailseal.errors import AcceptedRequestError, DownloadError, from_transport
 
@@ -307,7 +307,7 @@ def test_a_name_that_verification_cannot_read_is_refused(
 
 def test_a_target_is_a_sink() -> None:
     """By type: what a driver streams into."""
-    sink: Sink = _downloads.Target(None, None)
+    sink: Sink = _targets.Target(None, None)
     assert sink is not None
 
 
