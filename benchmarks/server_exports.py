@@ -76,12 +76,12 @@ def exports(url: str, server: tuple[str, str, int], events: int) -> list[str]:
     bare = _bare(url)
     print(f"  {'bare: read the rows, write them to a file':44}{bare:11,.0f} events/s", flush=True)
     kinds: dict[str, Callable[[], tuple[int, str]]] = {
-        "exportEvents, jsonl": lambda: _stream(address, key, {}),
-        "exportEvents, one in 3": lambda: _stream(address, key, {"action": "invoice.read"}),
-        "exportEvents, csv": lambda: _stream(address, key, {"format": "csv"}),
-        "job, jsonl": lambda: _job(address, key, {"include_proofs": False}),
-        "job, jsonl, gzip": lambda: _job(address, key, {"compression": "gzip"}),
-        "job, 19 in 20, proofs": lambda: _job(address, key, {"filter": {"outcome": "success"}}),
+        "exportEvents, jsonl": lambda: stream(address, key, {}),
+        "exportEvents, one in 3": lambda: stream(address, key, {"action": "invoice.read"}),
+        "exportEvents, csv": lambda: stream(address, key, {"format": "csv"}),
+        "job, jsonl": lambda: job(address, key, {"include_proofs": False}),
+        "job, jsonl, gzip": lambda: job(address, key, {"compression": "gzip"}),
+        "job, 19 in 20, proofs": lambda: job(address, key, {"filter": {"outcome": "success"}}),
     }
     for name, measure in kinds.items():
         memory = Memory(pid)
@@ -135,7 +135,7 @@ def _open(url: str, key: str, method: str, path: str, body: str | None = None) -
     connection.close()
 
 
-def _stream(url: str, key: str, params: Mapping[str, Any]) -> tuple[int, str]:
+def stream(url: str, key: str, params: Mapping[str, Any]) -> tuple[int, str]:
     lines = 0
     with _open(url, key, "GET", f"/v1/events/export?{urlencode(params)}") as response:
         while piece := response.read(PIECE):
@@ -143,7 +143,7 @@ def _stream(url: str, key: str, params: Mapping[str, Any]) -> tuple[int, str]:
     return lines - (params.get("format") == "csv"), ""
 
 
-def _job(url: str, key: str, body: Mapping[str, Any]) -> tuple[int, str]:
+def job(url: str, key: str, body: Mapping[str, Any]) -> tuple[int, str]:
     with _open(url, key, "POST", "/v1/exports", json.dumps(body)) as response:
         job = json.load(response)["operation_id"]
     end = time.monotonic() + DEADLINE

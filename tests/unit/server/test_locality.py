@@ -11,7 +11,6 @@ from typing import Any
 
 import httpx
 import psycopg
-import pytest
 from sqlalchemy import make_url
 from trailseal_server.app import running
 from trailseal_server.settings import Settings

@@ -6,7 +6,8 @@ Rules:
   looked up in the event's text. Exact matches respect case, partial matches, prefixes and words
   do not.
 - `actor` is the actor's id, name or e-mail; `resource` a resource's id, name or type. E-mails and
-  ids of resources must there be the whole value; `resource.id:x` matches them in part.
+  ids of resources must there be the whole value; `resource.id:x` matches them in part. A resource's
+  name beyond terms.MAX_NAME characters is no distinct name: it is found whole, or by its words.
 - What the index cannot answer is checked on the events' bodies (query_evaluate.py), of those events
   that the index finds to carry the field. What it can answer of such a query is asked of it, also
   below OR and NOT: both ways never disagree about a word.
