@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PINNED := --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test vectors attack faults faults-full generate generate-check format lint types imports check rows bench dist constraints clean
+.PHONY: help setup demo test vectors attack faults faults-full schemathesis generate generate-check format lint types imports check rows bench dist constraints clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -63,6 +63,14 @@ faults: setup ## the promises under faults, in minutes
 
 faults-full: setup ## the same with the numbers of the promises, for hours
 	@FAULT_ROUNDS=300 $(BIN)/python -m pytest tests/faults $(ARGS)
+
+$(VENV)/schemathesis/.made: $(VENV)/.runtime tests/schemathesis/requirements.txt
+	@$(PYTHON) -m venv $(VENV)/schemathesis
+	@$(VENV)/schemathesis/bin/python -m pip --disable-pip-version-check --quiet install -r tests/schemathesis/requirements.txt
+	@touch $@
+
+schemathesis: $(VENV)/schemathesis/.made ## V19: the whole contract, stateful, against a real server
+	@$(BIN)/python tests/schemathesis/run.py $(abspath $(VENV))/schemathesis/bin/schemathesis $(ARGS)
 
 rows: setup ## rows of the feature list and the tests that show them
 	@$(BIN)/python tests/rows.py

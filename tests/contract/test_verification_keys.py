@@ -65,6 +65,9 @@ def test_a_key_is_registered_listed_and_revoked(client: httpx.Client, log_id: st
     assert revoked["revoked_at"]
     assert client.delete("/v1/keys/billing", params=params).json() == revoked
     assert _send(client, log_id, signer.sign("e2", "billing")) == "signature_invalid"
+    # What is stored already may be repeated, and its signature still counts.
+    assert _send(client, log_id, signer.sign("e1", "billing")) == "200"
+    assert _send(client, log_id, Signer().sign("e1", "billing")) == "signature_invalid"
     gone = client.delete(f"/v1/keys/{listed[1]['key_id']}", params=params)
     assert (gone.status_code, gone.json()["code"]) == (404, "key_not_found")
 
