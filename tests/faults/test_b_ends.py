@@ -74,7 +74,7 @@ for n in range(1_000_000):
     if len(rest) and n == int(rest[0]):
         os._exit(0)
 """
-    for number in range(ROUNDS or 2):
+    for number in range(ROUNDS or 1):
         ends = [str(random.randint(0, 200))] if how == "exit" else []  # noqa: S311 - no secret
         child = place.start(program, f"{how}{number}", *ends)
         if isinstance(how, int):

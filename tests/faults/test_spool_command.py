@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from trailseal import Audit
 from trailseal_server.app import Running
 
 from .children import Place
@@ -59,4 +60,24 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert spool(place, "requeue", "--id", "taken-7") == [{"requeued": 1}]
     [again] = spool(place, "drain")
     assert (again["adopted"], again["parked"]) == (1, 1)
+    place.check(drained=False)
+
+
+def test_what_is_requeued_while_its_process_runs_is_sent_by_it(place: Place) -> None:
+    """And events that come meanwhile keep their places."""
+    with place.client() as client:
+        client.log("a.b", id="taken", log_id=place.log_id)
+        with Audit(client, spool=place.folder) as audit:
+            audit.log("a.other", id="taken", log_id=place.log_id)
+            assert audit.flush(30)
+            assert audit.stats().parked == 1
+            [shown] = spool(place, "status")
+            assert (shown["state"], shown["parked"]) == ("in use", 1)
+            assert spool(place, "requeue") == [{"requeued": 1}]
+            for number in range(3):
+                audit.log("a.b", id=f"e{number}", log_id=place.log_id)
+            assert audit.drain(30)  # looks at once
+            stats = audit.stats()
+            assert (stats.accepted, stats.adopted, stats.delivered, stats.parked) == (4, 1, 3, 2)
+    place.accepted = ["e0", "e1", "e2"]
     place.check(drained=False)

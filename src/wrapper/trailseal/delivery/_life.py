@@ -6,6 +6,7 @@ after a time without any, and by whoever waits.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import logging
@@ -153,6 +154,9 @@ class Life:
         except EventValidationError as error:
             self.drop(raw.id, "invalid", str(error))
             return None
+        except Exception as error:  # noqa: BLE001  # a fault of ours must not end the thread
+            self.drop(raw.id, "invalid", f"It could not be checked: {type(error).__name__}.")
+            return None
         return Item(raw.key, raw.id, raw.log_id, content)
 
     def drop(self, event_id: str, reason: str, detail: str = "") -> None:
@@ -213,7 +217,8 @@ class Life:
         wait = self._worker.turn(hurry=self._flushers > 0)
         for spool in [each for each in self._adopted if not each.pending()]:
             self._adopted.remove(spool)
-            spool.close()
+            with contextlib.suppress(OSError):  # of its folder; another process finds it again
+                spool.close()
         with self._condition:
             self._turns += 1
             self._condition.notify_all()
@@ -230,7 +235,7 @@ class Life:
         self._look_at = now + LOOK_EVERY
         try:
             if self._spool:
-                self._spool.refresh()
+                self.counters.add(adopted=self._spool.refresh())
             self._more = False
             for path in spool_files(folder, self._options.destination):
                 changed = path.stat().st_mtime_ns

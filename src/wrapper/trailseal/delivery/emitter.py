@@ -176,7 +176,7 @@ def _is_plausible(event: EventLike) -> bool:
     if type(event) is not dict or not event.keys() <= _KNOWN:
         return False
     action, event_id = event.get("action"), event.get("id")
-    named = event_id is None or type(event_id) is str
+    named = event_id is None or (type(event_id) is str and event_id != "")
     return named and type(action) is str and 0 < len(action) <= MAX_ACTION
 
 

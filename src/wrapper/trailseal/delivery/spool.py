@@ -125,13 +125,13 @@ class Spool:
     def _commit(self, group: list[_Entry], now: float) -> None:
         """Write a group in one transaction; each entry learns how it went."""
         try:
-            with_room, gone = self._run(lambda connection: self._write(connection, group))
+            with_room, gone, key = self._run(lambda connection: self._write(connection, group))
             if self._count == len(self._sent):
                 self._since = now
             self._count += len(with_room) - len(gone)
             self._bytes += sum(len(entry.content) for entry in with_room)
             self._bytes -= sum(size for _, _, size in gone)
-            self._note(self._mark.key + len(with_room))
+            self._note(key)
             for entry in group:
                 entry.error = SpoolFullError
             for entry in with_room:
@@ -149,10 +149,10 @@ class Spool:
 
     def _write(
         self, connection: sqlite3.Connection, group: list[_Entry]
-    ) -> tuple[list[_Entry], list[tuple[int, str, int]]]:
-        """The entries that have room, now committed; key, id and size of what gave it."""
+    ) -> tuple[list[_Entry], list[tuple[int, str, int]], int]:
+        """The entries that have room, now committed; key, id and size of what gave it; last key."""
         room, key = self._max_bytes - self._bytes, self._mark.key
-        with_room, rows, gone = list[_Entry](), list[Row](), list[tuple[int, str, int]]()
+        with_room, gone = list[_Entry](), list[tuple[int, str, int]]()
         with _transaction(connection):
             needed = sum(len(entry.content) for entry in group) - room
             if needed > 0 and self._drop_oldest:
@@ -162,15 +162,15 @@ class Spool:
                 room += sum(size for _, _, size in gone)
             for entry in group:
                 if len(entry.content) <= room:
-                    key, room = key + 1, room - len(entry.content)
-                    crc = checksum(entry.id, entry.log_id, entry.content)
-                    rows.append(Row(key, entry.id, entry.log_id, entry.content, crc))
+                    room -= len(entry.content)
                     with_room.append(entry)
-            if gone and not rows:
+            if gone and not with_room:
                 raise SpoolFullError("One event is larger than the spool.")
-            values = [row[:5] for row in rows]
-            connection.executemany("INSERT INTO pending VALUES (?,?,?,?,?)", values)
-        return with_room, gone
+            if with_room:
+                insert = "INSERT INTO pending (id, log_id, content, crc) VALUES (?,?,?,?)"
+                connection.executemany(insert, map(_columns, with_room))
+                key = connection.execute("SELECT last_insert_rowid()").fetchone()[0]
+        return with_room, gone, key
 
     def _oldest_free(
         self, connection: sqlite3.Connection, needed: int
@@ -201,11 +201,12 @@ class Spool:
         """The next request; its rows stay until they are settled or parked."""
 
         def read(connection: sqlite3.Connection) -> list[Item]:
-            query = "SELECT * FROM pending ORDER BY seq LIMIT ?"
+            others = " AND ".join(["log_id IS NOT ?"] * len(skip_logs)) or "1"
+            query = f"SELECT * FROM pending WHERE {others} ORDER BY seq LIMIT ?"  # noqa: S608  # question marks
             most = MAX_SCAN + len(skip_keys) + len(self._sent)
-            with closing(connection.execute(query, (most,))) as rows:
+            with closing(connection.execute(query, (*skip_logs, most))) as rows:
                 skipped = {*skip_keys, *self._sent}
-                return cut(of_one_log(_items(rows, skipped, skip_logs)), limits)
+                return cut(of_one_log(_items(rows, skipped)), limits)
 
         with self._lock:
             batch = self._run(read)
@@ -286,10 +287,12 @@ class Spool:
         with self._lock:
             return self._mark.key
 
-    def refresh(self) -> None:
-        """Count again: the command line may have requeued what was parked."""
+    def refresh(self) -> int:
+        """Count again, since the command line may have requeued what was parked; how many more."""
         with self._lock:
+            before = self._count
             self._run(self._measure)
+            return self._count - before
 
     def close(self) -> None:
         """Give the file up; it is deleted if nothing lies in it."""
@@ -393,12 +396,15 @@ class Spool:
         self._lost(max(saved.unsound, mark.left - saved.pending, hidden))
 
 
-def _items(
-    rows: sqlite3.Cursor, skip_keys: Collection[int], skip_logs: Collection[str | None]
-) -> Iterator[Item]:
+def _columns(entry: _Entry) -> tuple[str, str | None, bytes, int]:
+    crc = checksum(entry.id, entry.log_id, entry.content)
+    return entry.id, entry.log_id, entry.content, crc
+
+
+def _items(rows: sqlite3.Cursor, skip_keys: Collection[int]) -> Iterator[Item]:
     for raw in rows:
         row = Row(*raw)
-        if row.seq in skip_keys or row.log_id in skip_logs:
+        if row.seq in skip_keys:
             continue
         if not row.sound:
             raise DamagedError("a row has changed")

@@ -50,7 +50,7 @@ class Stats:
 
     Attributes:
         accepted: Events taken by this process.
-        adopted: Events of processes that ended before they could deliver.
+        adopted: Events of processes that ended before they could deliver, and requeued ones.
         delivered: Stored by the server; `replayed` of them had been stored before.
         pending: Still to be delivered.
         parked: Refused by the server, and kept in the spool with its reason.

@@ -140,25 +140,30 @@ class Worker:
             return self._until - now
         self._logs = {name: until for name, until in self._logs.items() if until > now}
         for place in self._places():
-            busy = {
-                key: until - now
-                for (owner, key), (until, _) in self._alone.items()
-                if owner == id(place) and until > now
-            }
-            waiting = place.waiting()
-            left = Waiting(waiting.events - len(busy), waiting.bytes, waiting.since)
-            wait = due_in(left, now, self._limits, hurry=hurry)
-            if wait == 0:
-                batch = place.take(self._limits, busy.keys(), self._logs.keys())
-                if batch:
-                    self._deliver(place, batch)
-                    soonest.append(max(0.0, self._until - self._clock()))
-                else:
-                    soonest += [until - now for until in self._logs.values()]
-            elif wait is not None:
-                soonest.append(wait)
-            soonest += busy.values()
+            try:
+                soonest += self._visit(place, now, hurry=hurry)
+            except DeliveryError as error:  # of the place: its disk fails
+                self._wait(error)
+                soonest.append(self._until - now)
         return min(soonest, default=None)
+
+    def _visit(self, place: Place, now: float, *, hurry: bool) -> list[float]:
+        """Send one request of a place if it is due; in how many seconds to look again, and why."""
+        busy = {
+            key: until - now
+            for (owner, key), (until, _) in self._alone.items()
+            if owner == id(place) and until > now
+        }
+        waiting = place.waiting()
+        left = Waiting(waiting.events - len(busy), waiting.bytes, waiting.since)
+        wait = due_in(left, now, self._limits, hurry=hurry)
+        if wait is None or wait > 0:
+            return [*busy.values()] if wait is None else [wait, *busy.values()]
+        batch = place.take(self._limits, busy.keys(), self._logs.keys())
+        if not batch:
+            return [*(until - now for until in self._logs.values()), *busy.values()]
+        self._deliver(place, batch)
+        return [max(0.0, self._until - self._clock())]
 
     def _deliver(self, place: Place, batch: list[Item]) -> None:
         """Send one request, and act on what comes back; no event stays on its way."""
