@@ -23,6 +23,12 @@ def blocking() -> None:
         assert_type(receipt, Receipt)
         assert_type(receipt.index, int)
         assert_type(receipt.received_at, datetime | None)
+        with trailseal.context(actor="user_1", context={"request_id": "r"}):
+            assert_type(client.bind(tenant_id="t"), Client)
+        assert_type([item.status for item in client.log_bulk_iter([])], list[str])
+        assert_type(client.download_file("http://x", "y").sha256, str)
+        assert_type(client.schemas.get("s").version, str)
+        trailseal.context(actr="u")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # a typo is found
         pager = client.query(actor_id="user_1", start="-7d", tag=["a:b"])
         assert_type(pager, Pager)
         for event in pager:
@@ -42,4 +48,6 @@ async def awaiting() -> None:
         assert_type(pager, AsyncPager)
         async for event in pager:
             assert_type(event, Event)
+        assert_type([item.status async for item in client.log_bulk_iter([])], list[str])
+        assert_type((await client.schemas.list())[0].version, str)
         assert_type((await client.search("a")).count, int)

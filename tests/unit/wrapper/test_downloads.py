@@ -48,6 +48,20 @@ def test_a_signed_url_is_fetched_and_told_nothing(
     assert [file.name for file in tmp_path.iterdir()] == ["x.csv"]
 
 
+def test_no_log_shows_the_permission_in_a_url(
+    side: Side, script: Script, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """V17: neither ours nor a library's below, at DEBUG; nor that of an upload."""
+    caplog.set_level("DEBUG")
+    made = {"upload_id": "up_1", "token": "secret"}
+    operation = {"operation_id": "op_1", "kind": "upload", "state": "pending"}
+    script.steps = [ranged(), answer(201, made), answer(200), answer(202, operation)]
+    side("download_file", SIGNED, tmp_path / "x.csv")
+    side("upload", [{"action": "a"}])
+    assert caplog.records
+    assert [r.getMessage() for r in caplog.records if "secret" in r.getMessage()] == []
+
+
 @pytest.mark.row("P-54")
 def test_the_own_server_gets_the_key_and_what_it_redirects_to_does_not(
     side: Side, script: Script, tmp_path: Path
