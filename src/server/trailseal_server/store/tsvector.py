@@ -38,19 +38,16 @@ _MARKS = re.compile("[\u0300-\u036f]+")  # combining diacritics
 def words(text: str) -> list[str]:
     """The words of a text, in order."""
     folded = text.casefold()
-    if not folded.isascii():
+    if not folded.replace(BREAK, "").isascii():
         folded = _MARKS.sub("", normalize("NFD", folded))
     return [word[:MAX_WORD] for word in _WORD.findall(folded)]
 
 
 def document(log_no: int, terms: Terms) -> str:
     """An event's terms as tsvector writes them; holds no backslash, tab or line break."""
-    places: dict[str, str] = {}
-    for place, word in enumerate(words(terms.text), 1):
-        before = places.get(word)
-        places[word] = str(place) if before is None else f"{before},{place}"
-    exact = [f"'{log_no}={token}'" for token in terms.exact.split()]
-    return " ".join(exact + [f"'{log_no}.{word}':{at}" for word, at in places.items()])
+    exact = terms.exact.replace(" ", f"' '{log_no}=")
+    placed = [f"'{log_no}.{word}':{place}" for place, word in enumerate(words(terms.text), 1)]
+    return " ".join([f"'{log_no}={exact}'", *placed])
 
 
 def tsquery(log_no: int, expression: Expression) -> str:

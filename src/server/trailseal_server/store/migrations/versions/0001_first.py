@@ -15,13 +15,13 @@ SQLITE_TERMS = (
     "INSERT INTO terms (terms, rank) VALUES ('hashsize', 8388608)",
 )
 
-# The same, with its content: see store/tsvector.py. Without a pending list no search finds one to
-# read through, and no append has to empty one that others filled.
+# The same, with its content: see store/tsvector.py. A pending list of at most 1 MiB halves what an
+# append costs (70 and not 152 µs of the engine's time an event) and adds 0.1 ms to a search.
 POSTGRESQL_TERMS = (
     """CREATE TABLE terms (
         log_id text COLLATE "C", idx bigint, doc tsvector NOT NULL, PRIMARY KEY (log_id, idx)
     )""",
-    "CREATE INDEX terms_by_doc ON terms USING gin (doc) WITH (fastupdate = off)",
+    "CREATE INDEX terms_by_doc ON terms USING gin (doc) WITH (gin_pending_list_limit = 1024)",
     "CREATE SEQUENCE log_numbers AS integer",
 )
 
