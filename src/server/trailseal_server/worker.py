@@ -5,8 +5,9 @@ Rules:
   worker died is claimed again and begins anew, so doing one twice must be the same as once.
 - Whoever does a job reports as it goes; reporting renews the lease and raises `LostError` when the
   job was cancelled or taken over, or the server stops: it is put down then.
-- `LaterError` gives a job back to the queue, for when the server itself cannot go on. It costs no
-  attempt: what was accepted waits for a full disk to be freed. Every other error fails the job.
+- `LaterError` gives a job back to the queue, for when the server itself cannot go on, and so does a
+  database that is busy, away or full. It costs no attempt: what was accepted waits for a full disk
+  to be freed. Every other error fails the job.
 """
 
 import os
@@ -20,7 +21,7 @@ from typing import Any
 import orjson
 
 from .problems import Problem
-from .store import Store, jobs
+from .store import Store, jobs, trouble
 from .store.jobs import JobRow
 
 POLL_S = 1.0  # between looks for jobs that other processes queued
@@ -120,10 +121,10 @@ class Worker:
         except LostError:
             if self._stopping.is_set():
                 jobs.finish(self._store, row, self._name, "pending")
-        except LaterError:
-            jobs.finish(self._store, row, self._name, "pending", progress=None)
-            return False
         except Exception as error:  # noqa: BLE001 - whatever it was, the job's owner must learn of it
+            if isinstance(error, LaterError) or trouble(error) is not None:
+                jobs.finish(self._store, row, self._name, "pending", progress=None)
+                return False
             self._fail(row, error)
         return True
 
