@@ -32,6 +32,7 @@ from .store.checkpoints import CheckpointRow
 from .store.tiles import NodeReader
 
 INTERVAL_S = 1.0  # an event stays pending about this long
+MAX_RACES = 10  # lost one after the other, to processes that sign the same log
 SEED_BYTES = 32
 ED25519 = b"\x01"  # signature type in a signed note's key id
 PUT_BACK = (
@@ -155,17 +156,20 @@ class Signer:
 
         Raises Problem: log_not_found; SignerError.
         """
-        published = self._last.note
-        with self._store.read() as connection:
-            self._refuse_older(connection, published)
-            log = logs.find(connection, log_id)
-            if log is None:
-                raise Problem("log_not_found", "There is no such log")
-            row = checkpoints.at(connection, log_id, log.sealed_size)
-            if row is not None and log.size == log.sealed_size:
-                return row
-            root = self._root(connection, log, row)
-        return self._publish(log, root)
+        for _ in range(MAX_RACES):
+            published = self._last.note
+            with self._store.read() as connection:
+                self._refuse_older(connection, published)
+                log = logs.find(connection, log_id)
+                if log is None:
+                    raise Problem("log_not_found", "There is no such log")
+                row = checkpoints.at(connection, log_id, log.sealed_size)
+                if row is not None and log.size == log.sealed_size:
+                    return row
+                root = self._root(connection, log, row)
+            if (signed := self._publish(log, root)) is not None:
+                return signed
+        raise SignerError("other processes sign this log without end")
 
     def wait(self, log_id: str, index: int, timeout: float) -> CheckpointRow | None:
         """The latest checkpoint once it covers `index`; None after `timeout` seconds."""
@@ -222,15 +226,18 @@ class Signer:
             raise SignerError("the log's row does not match its leaves")
         return root
 
-    def _publish(self, log: logs.LogRow, root: bytes) -> CheckpointRow:
+    def _publish(self, log: logs.LogRow, root: bytes) -> CheckpointRow | None:
+        """Sign, store, serve; None if another process was faster, with a smaller size."""
         origin = self.origin(log.log_id)
         text = f"{origin}\n{log.size}\n{base64.b64encode(root).decode()}\n"
         row = checkpoints.new(log.log_id, log.size, root, self.sign_note(origin, text))
         with self._store.write() as connection:
             if not checkpoints.record(connection, row, after=log.sealed_size):
                 newer = checkpoints.latest(connection, log.log_id)
-                if newer is None or newer.tree_size < log.size:
+                if newer is None or newer.tree_size <= log.sealed_size:
                     raise SignerError("the log went back while it was signed")
+                if newer.tree_size < log.size:
+                    return None
                 row = newer
         self._last.remember(row)
         with self._published:
