@@ -1,5 +1,6 @@
 """Commitments against the independent definition, and what a redacted record may hold."""
 
+import base64
 import copy
 
 import pytest
@@ -126,3 +127,15 @@ def test_an_event_that_is_no_json_is_refused() -> None:
     for value in ("\ud800", {"\ud800": 1}, 2**53, {"a": {1}}, deep):
         with pytest.raises(IntegrityError):
             commitments.fields_hash({"id": "e", "data": value}, SEED)
+
+
+def test_a_clients_key_and_signature_have_their_own_sizes(log) -> None:
+    """Another size is no key and no signature, whatever it holds."""
+    value = base64.b64encode(log.key.sign(commitments.signing_input("e", bytes(32)))).decode()
+    key = base64.b64encode(log.public_key).decode()
+    good = {"algorithm": "ed25519", "key_id": "k1", "value": value}
+    commitments.verify_signature(good, "e", bytes(32), key)
+    longer = base64.b64encode(bytes(33)).decode()
+    for signature, public_key in ((good, longer), (good | {"value": longer}, key)):
+        with pytest.raises(MalformedError):
+            commitments.verify_signature(signature, "e", bytes(32), public_key)

@@ -92,3 +92,11 @@ def test_huge_sizes_cost_no_more_than_their_levels() -> None:
     with pytest.raises(ProofError):
         merkle.verify_inclusion(0, huge + 1, bytes(32), [], bytes(32))
     assert len(list(merkle.range_nodes(1, huge))) < 128
+
+
+def test_a_tree_is_as_large_as_a_signed_64_bit_integer_says() -> None:
+    """The largest size is allowed itself."""
+    most, root = merkle.MAX_TREE_SIZE, bytes(32)
+    merkle.verify_consistency(most, most, root, root, [])
+    with pytest.raises(ProofError):
+        merkle.verify_consistency(most + 1, most + 1, root, root, [])

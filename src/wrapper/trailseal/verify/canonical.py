@@ -43,7 +43,7 @@ def loads(text: bytes | str, *, max_depth: int = MAX_DEPTH) -> object:
     never quotes the text.
     """
     raw = text.encode(errors="surrogatepass") if isinstance(text, str) else text
-    value = _loads_fast(raw) if orjson is not None else _SLOW
+    value = _loads_fast(raw)
     if value is _SLOW:
         value = _loads_strict(raw, max_depth)
     if raw.count(b"[") + raw.count(b"{") > max_depth:  # else it cannot be too deep
@@ -54,6 +54,8 @@ def loads(text: bytes | str, *, max_depth: int = MAX_DEPTH) -> object:
 def _loads_fast(raw: bytes) -> object:
     """orjson's reading, where writing it again gives the same bytes: then no key came twice, and
     whatever else orjson lets pass is not there; `_SLOW` for all else, good or bad."""
+    if orjson is None:
+        return _SLOW
     try:
         value: object = orjson.loads(raw)
         same = orjson.dumps(value, option=orjson.OPT_STRICT_INTEGER) == raw
