@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PINNED := --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test vectors attack faults faults-full schemathesis generate generate-check format lint types imports check rows bench dist constraints clean
+.PHONY: help setup demo test vectors attack faults faults-full schemathesis generate generate-check format lint types imports check rows bench bench-client dist constraints clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -96,6 +96,11 @@ bench: setup $(VENV)/peers ## side-by-side measurements
 	@$(BIN)/python benchmarks/server.py
 	@$(BIN)/python benchmarks/delivery.py
 	@$(BIN)/python benchmarks/verify.py
+
+bench-client: setup ## the client beside its peers, and beside bare httpx
+	@test -d .venv-peers || $(PYTHON) -m venv .venv-peers
+	@.venv-peers/bin/python -m pip --disable-pip-version-check --quiet install -r benchmarks/client-peers.txt
+	@$(BIN)/python benchmarks/client.py
 
 dist: setup ## build the wheel and the sdist
 	@$(BIN)/python -m build --outdir dist .

@@ -24,6 +24,8 @@ T = TypeVar("T", httpx.Client, httpx.AsyncClient)
 
 KEEPALIVE_EXPIRY = 60.0  # seconds: audit events come now and then, and a handshake costs more
 
+KEPT_BY_HTTPX = 20  # idle connections under asyncio: its pool asks each one at every step
+
 
 def blocking(connection: Connection) -> httpx.Client:
     """Make, or take, the blocking client."""
@@ -70,7 +72,9 @@ def _context(connection: Connection) -> Any:
 
 def _made(kind: type[T], connection: Connection, *, transport: Any) -> T:
     limits = httpx.Limits(
-        max_connections=connection.max_connections, keepalive_expiry=KEEPALIVE_EXPIRY
+        max_connections=connection.max_connections,
+        max_keepalive_connections=KEPT_BY_HTTPX if kind is httpx.AsyncClient else None,
+        keepalive_expiry=KEEPALIVE_EXPIRY,
     )
     try:
         return kind(
