@@ -57,7 +57,8 @@ class Audit:
         spool: A folder for this server and this key's tenants alone, on a local disk, made if it
             is not there, mode 0700; else `TRAILSEAL_SPOOL_DIR`. Durable delivery needs one.
         on_full: `raise` `SpoolFullError`; `block` up to `block_timeout` seconds, then raise; or
-            `drop_oldest`, which is counted. A full disk is `SpoolFullError` unless blocking helps.
+            `drop_oldest`, which is counted (what is on its way cannot be dropped, and then it
+            raises). A full disk is `SpoolFullError` too.
         max_events: In memory.
         max_bytes: Of waiting events in the spool.
         exit_timeout: Seconds for what waits when the process ends, or in `close`.

@@ -40,10 +40,40 @@ from trailseal.errors import DeliveryError, SpoolFullError
 MAX_BYTES = 1 << 30  # of waiting events: some million of them, and a disk still has room
 CHECKPOINT_PAGES = 4096  # of the write-ahead log, 16 MiB: rare, and some milliseconds
 MAX_SCAN = 20_000  # rows looked at for one request, where logs are mixed
+FORK_WAIT_S = 10.0  # longer than any commit; a fork in a signal handler must not wait for ever
 BUSY_S = 5.0  # the command line may look at the same file
 
 T = TypeVar("T")
 Lost = Callable[[int], None]
+
+
+class _Sqlite:
+    """The lock under which spools call SQLite. A fork waits for it: a child that inherits a mutex
+    of SQLite's own, held by a thread that it does not have, would hang at its first event."""
+
+    lock = threading.Lock()
+    _held = False
+
+    @classmethod
+    def before_fork(cls) -> None:
+        cls._held = cls.lock.acquire(timeout=FORK_WAIT_S)
+
+    @classmethod
+    def after_fork(cls) -> None:
+        if cls._held:
+            cls.lock.release()
+
+    @classmethod
+    def in_child(cls) -> None:
+        cls.lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_Sqlite.before_fork,
+        after_in_parent=_Sqlite.after_fork,
+        after_in_child=_Sqlite.in_child,
+    )
 
 
 @dataclass(slots=True)
@@ -79,7 +109,7 @@ class Spool:
     ) -> None:
         self._file, self._lost = file, lost
         self._max_bytes, self._drop_oldest = max_bytes, drop_oldest
-        self._lock = threading.Lock()  # of the connection
+        self._lock = _Sqlite.lock  # one for all: see below
         self._queue_lock = threading.Lock()  # of those who wait for it
         self._entries: list[_Entry] = []
         self._sent: set[int] = set()
