@@ -6,7 +6,7 @@ Rules:
   a database can be kept and used again.
 - Values are common (most events), usual (one in 5 to 20), rare (one in 1,000 and one in 100,000)
   and absent.
-- PostgreSQL is a cluster of its own in the folder, on a socket, without fsync: it is for reads.
+- PostgreSQL is a cluster of its own in the folder, on a socket; without fsync unless `durable`.
 """
 
 import os
@@ -107,8 +107,11 @@ def _written(future: "Future[Any]") -> None:
 
 
 @contextmanager
-def postgresql(folder: Path) -> Iterator[str]:
-    """The URL of a database in a cluster that lies in the folder, and runs until the end."""
+def postgresql(folder: Path, *, durable: bool = False) -> Iterator[str]:
+    """The URL of a database in a cluster that lies in the folder, and runs until the end.
+
+    `durable`: a commit is on the disk before it answers, as in production.
+    """
     found = shutil.which("initdb") or max(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     binaries = Path(found).resolve().parent
     owner: dict[str, Any] = {}
@@ -123,7 +126,8 @@ def postgresql(folder: Path) -> Iterator[str]:
     if not data.exists():
         made = [binaries / "initdb", "-D", data, "-U", "trailseal", "-A", "trust", "-E", "UTF8"]
         subprocess.run([*made, "--no-sync"], cwd=folder, check=True, capture_output=True, **owner)
-    options = ["-cfsync=off", "-clisten_addresses=", "-cmax_wal_size=4GB"]
+    fsync = "on" if durable else "off"
+    options = [f"-cfsync={fsync}", "-clisten_addresses=", "-cmax_wal_size=4GB"]
     with (folder / "postgresql.log").open("ab") as log:
         process = subprocess.Popen(
             [binaries / "postgres", "-D", data, "-k", folder, *options],
