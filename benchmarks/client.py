@@ -72,7 +72,9 @@ SERVER = """
 import json, socket, sys, threading
 answers = {path: body.encode() for path, body in json.load(sys.stdin).items()}
 size = int(sys.argv[1])
-def head(length): return b"HTTP/1.1 200 OK\\r\\ncontent-type: application/json\\r\\ncontent-length: %d\\r\\n\\r\\n" % length
+line = b"\\r\\n"
+def head(length):
+    return line.join([b"HTTP/1.1 200 OK", b"content-length: %d" % length, b"", b""])
 whole = {path.encode(): head(len(body)) + body for path, body in answers.items()}
 zeros = bytes(1 << 20)
 def serve(connection):
@@ -86,7 +88,8 @@ def serve(connection):
         top, _, rest = buffer.partition(b"\\r\\n\\r\\n")
         length = int(top.lower().partition(b"content-length:")[2].split(b"\\r\\n")[0] or 0)
         pieces, have = [rest], len(rest)
-        if have < length and b"100-continue" in top.lower(): connection.sendall(b"HTTP/1.1 100 Continue\\r\\n\\r\\n")
+        if have < length and b"100-continue" in top.lower():
+            connection.sendall(b"HTTP/1.1 100 Continue" + line + line)
         while have < length:
             piece = connection.recv(1 << 20)
             pieces.append(piece); have += len(piece)
