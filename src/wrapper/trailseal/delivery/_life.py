@@ -219,6 +219,8 @@ class Life:
             self._adopted.remove(spool)
             with contextlib.suppress(OSError):  # of its folder; another process finds it again
                 spool.close()
+        if self._more and not self._adopted:
+            self._look_at, wait = 0.0, 0.0  # there are more files than may be open at a time
         with self._condition:
             self._turns += 1
             self._condition.notify_all()
