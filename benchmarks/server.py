@@ -155,6 +155,7 @@ def kernel(_folder: str) -> None:
     """Routes, key, body, validation and answer of the contract; nothing is hashed or stored."""
     import uvicorn
     from starlette.applications import Starlette
+    from starlette.routing import Route
     from trailseal_server import app, contract
     from trailseal_server.auth import Caller
     from trailseal_server.bodies import EVENT, item_validator
@@ -176,7 +177,8 @@ def kernel(_folder: str) -> None:
         return app.Response(app.orjson.dumps({"id": call.body["id"]}))
 
     served = {"createEvent": single, "createEvents": batch}
-    application = Starlette(routes=contract.routes(document, served, authenticate))
+    routes = contract.routes(document, served, authenticate)
+    application = Starlette(routes=[Route(path, each) for path, each in routes.fixed.items()])
     application.state.services = None
     with app.listening(Settings(port=0)) as (listener, url):
         print(url, "key", flush=True)

@@ -1,34 +1,24 @@
 """The server as an ASGI application, and the ways to run it.
 
 Rules:
-- Every answer carries `Request-Id`: the request's own if it is 1-128 printable ASCII characters,
-  else a new one. Every error is a problem document; what nobody foresaw is logged without any
-  content, and told to nobody (failures.py).
-- `%2F` in a path is a part of its segment, no separator: it stays escaped for the router, and no
-  id of the contract has a `%`.
-- The access log (`trailseal.server.access`) has method, path, status, milliseconds, operation, key
-  id and request id: no query, no header, no body.
+- Paths without parameters are looked up at once and go past Starlette's router and middleware,
+  which would be a twentieth of a small request.
 - The lifespan opens the store and starts its threads. SIGTERM ends it all within
   `SHUTDOWN_DEADLINE`: requests that wait for something answer at once, the others are finished,
   what was accepted is written, and the process exits with 0.
 """
 
 import gc
-import itertools
 import logging
-import re
-import secrets
 import signal
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from types import FrameType
 from typing import Any, NamedTuple
-from urllib.parse import unquote
 
-import orjson
 import uvicorn
 from anyio.to_thread import current_default_thread_limiter
 from starlette.applications import Starlette
@@ -36,13 +26,13 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from . import api, contract
 from .bodies import EVENT, item_validator
-from .failures import account, problem_of
+from .edge import Edge, Observe
 from .limits import ANSWER_DEADLINE, MAX_CONNECTIONS, MAX_THREADS, SHUTDOWN_DEADLINE
-from .problems import PROBLEM_TYPE, Problem
+from .problems import Problem
 from .services import Services, bootstrap
 from .settings import Settings
 from .signer import Signer
@@ -52,11 +42,6 @@ from .workers import Configure, run_workers
 GC_THRESHOLD = 300_000  # objects more than before; batches hold many, few of them in a cycle
 START_DEADLINE = 30.0  # seconds for a server in a thread: it may have to migrate its database
 
-_PROCESS = secrets.token_hex(8)  # random once: a request id must be unique, not unguessable
-_numbers = itertools.count(1)
-_SLASH = re.compile("%2f", re.IGNORECASE)
-_REQUEST_ID = re.compile(r"[!-~]{1,128}", re.ASCII)
-_access = logging.getLogger("trailseal.server.access")
 _log = logging.getLogger("trailseal.server")
 
 
@@ -93,19 +78,36 @@ def create_app(settings: Settings) -> Starlette:
         services.rates.take(caller.key_id)
         return caller
 
-    routes = [*contract.routes(document, served, authenticate), *api.tlog.ROUTES]
+    routes = contract.routes(document, served, authenticate)
 
     def observe(operation: str, status: int, seconds: float) -> None:
         application.state.services.metrics.request(operation, status, seconds)
 
-    edge = Middleware(_Edge, observe)
-    application = Starlette(
-        routes=routes,
-        middleware=[edge],
+    application = _Application(
+        fixed=routes.fixed,
+        observe=observe,
+        routes=[*routes.others, *api.tlog.ROUTES],
+        middleware=[Middleware(Edge, observe)],
         lifespan=lifespan,
         exception_handlers={HTTPException: _from_starlette},
     )
     return application
+
+
+class _Application(Starlette):
+    """Starlette, and the fixed paths beside it."""
+
+    def __init__(self, *, fixed: Mapping[str, ASGIApp], observe: Observe, **options: Any) -> None:
+        super().__init__(**options)
+        self._fixed = {path: Edge(endpoint, observe) for path, endpoint in fixed.items()}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        found = self._fixed.get(scope["path"]) if scope["type"] == "http" else None
+        if found is None or b"%" in scope["raw_path"]:
+            await super().__call__(scope, receive, send)
+        else:
+            scope["app"] = self
+            await found(scope, receive, send)
 
 
 def serve(
@@ -209,89 +211,6 @@ def listening(settings: Settings) -> Iterator[tuple[socket.socket, str]]:
         yield listener, f"http://{host}:{listener.getsockname()[1]}"
 
 
-class _Edge:
-    """Around everything: request id, problem documents, access log, metrics."""
-
-    def __init__(
-        self, app: ASGIApp, observe: Callable[[str, int, float], object] = lambda *_: None
-    ) -> None:
-        self._app = app
-        self._observe = observe
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        if b"%2" in scope["raw_path"]:
-            scope["path"] = unquote(_SLASH.sub("%252F", scope["raw_path"].decode("ascii")))
-        began, status, request_id = time.perf_counter(), 0, _request_id(scope)
-
-        async def tagged(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = [
-                    *message.get("headers", []),
-                    (b"request-id", request_id.encode()),
-                ]
-            await send(message)
-
-        try:
-            await self._app(scope, receive, tagged)
-        except Problem as problem:
-            await self._refuse(problem, status, request_id, scope, receive, tagged)
-        except Exception as error:  # noqa: BLE001 - the last place that can answer at all
-            _log.error("request %s failed\n%s", request_id, account(error))
-            await self._refuse(problem_of(error), status, request_id, scope, receive, tagged)
-        finally:
-            operation, key_id = scope.get("trailseal", ("-", "-"))
-            spent = (time.perf_counter() - began) * 1000
-            self._observe(operation, status, spent / 1000)
-            if _access.isEnabledFor(logging.INFO):
-                line = (
-                    scope["method"],
-                    scope["path"],
-                    status,
-                    spent,
-                    operation,
-                    key_id,
-                    request_id,
-                )
-                _access.info("%s %s %d %.1fms %s %s %s", *line)
-
-    async def _refuse(  # noqa: PLR0917 - what ASGI needs to answer
-        self,
-        problem: Problem,
-        status: int,
-        request_id: str,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-    ) -> None:
-        if status:
-            # The answer has begun: break off the connection. What uvicorn logs has no content.
-            raise ConnectionAbortedError(f"an answer broke off: {problem.code}") from None
-        await problem_response(problem, scope["path"], request_id)(scope, receive, send)
-
-
-def problem_response(problem: Problem, path: str, request_id: str) -> Response:
-    """The problem document as an answer."""
-    headers = dict(problem.headers)
-    if problem.retry_after is not None:
-        headers["Retry-After"] = str(max(1, round(problem.retry_after)))
-    body = orjson.dumps(problem.as_json(instance=path, request_id=request_id))
-    return Response(body, problem.status, headers, PROBLEM_TYPE)
-
-
-def _request_id(scope: Scope) -> str:
-    for name, value in scope["headers"]:
-        if name == b"request-id":
-            text = value.decode("latin-1")
-            if _REQUEST_ID.fullmatch(text):
-                return str(text)
-    return f"req_{_PROCESS}{next(_numbers):x}"
-
-
 async def _from_starlette(_request: Request, error: Exception) -> Response:
     """The framework's own refusals: an unknown route, a method that `/tlog` does not have."""
     assert isinstance(error, HTTPException)  # noqa: S101 - as registered
@@ -327,6 +246,7 @@ def _config(settings: Settings, app: Starlette) -> uvicorn.Config:
         limit_concurrency=MAX_CONNECTIONS,
         timeout_graceful_shutdown=ANSWER_DEADLINE,
         lifespan="on",
+        proxy_headers=False,  # nobody asks for the client's address
     )
 
 

@@ -12,17 +12,17 @@ Rules:
 
 import inspect
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 import yaml
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Match, Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .auth import ANONYMOUS, Caller
@@ -109,10 +109,17 @@ def limits(document: Mapping[str, Any]) -> dict[str, int]:
     }
 
 
+class Routes(NamedTuple):
+    """The paths of the contract: those without parameters, and the others."""
+
+    fixed: Mapping[str, ASGIApp]
+    others: Sequence[BaseRoute]
+
+
 def routes(
     document: Mapping[str, Any], served: Mapping[str, Function], authenticate: Authenticate
-) -> list[BaseRoute]:
-    """The paths of the contract; fixed ones come before those with parameters."""
+) -> Routes:
+    """The paths of the contract, compiled; fixed ones come before those with parameters."""
     components = document.get("components", {})
     table: dict[str, dict[str, Operation]] = {}
     for path, method, spec in _operations(document):
@@ -126,7 +133,7 @@ def routes(
     }
     fixed = {path: each for path, each in endpoints.items() if not _PARAMETER.search(path)}
     others = [Route(path, each) for path, each in endpoints.items() if path not in fixed]
-    return [_FixedPaths(fixed), *others]
+    return Routes(fixed, others)
 
 
 class Operation:
@@ -187,20 +194,6 @@ class Operation:
         if len(text) <= INLINE_BYTES:
             return self.body.parse(text)
         return await run_in_threadpool(self.body.parse, text)
-
-
-class _FixedPaths(BaseRoute):
-    """All paths without parameters: one look for them, and not one pattern for each."""
-
-    def __init__(self, endpoints: Mapping[str, ASGIApp]) -> None:
-        self._endpoints = endpoints
-
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        found = scope["type"] == "http" and scope["path"] in self._endpoints
-        return (Match.FULL if found else Match.NONE), {}
-
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._endpoints[scope["path"]](scope, receive, send)
 
 
 class _Endpoint:

@@ -10,6 +10,7 @@ Rules:
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -31,10 +32,10 @@ class Metrics:
 
     def __init__(self, version: str, operations: Operations) -> None:
         counted = CollectorRegistry()
-        self._requests = Counter(
+        requests = Counter(
             "trailseal_requests", "Requests answered", ["operation", "status"], registry=counted
         )
-        self._seconds = Histogram(
+        seconds = Histogram(
             "trailseal_request_seconds",
             "Seconds to the end of the answer",
             ["operation"],
@@ -56,13 +57,16 @@ class Metrics:
             counted = CollectorRegistry()
             MultiProcessCollector(counted)  # type: ignore[no-untyped-call]  # as it comes
         self._counted = counted
+        # Looking a child up by its labels costs as much as counting.
+        self._answered = cache(lambda operation, status: requests.labels(operation, str(status)))
+        self._took = cache(seconds.labels)
         self._asked = CollectorRegistry()
         self._asked.register(_Asked(operations))
 
     def request(self, operation: str, status: int, seconds: float) -> None:
         """Count a request that was answered."""
-        self._requests.labels(operation, str(status)).inc()
-        self._seconds.labels(operation).observe(seconds)
+        self._answered(operation, status).inc()
+        self._took(operation).observe(seconds)
 
     def events(self, outcomes: Mapping[str, int]) -> None:
         """Count events that were created, duplicate or failed."""

@@ -10,7 +10,8 @@ from typing import Any
 
 import httpx
 import pytest
-from trailseal_server.app import _Edge, create_app, running
+from trailseal_server.app import create_app, running
+from trailseal_server.edge import Edge
 from trailseal_server.settings import Settings
 
 SECRET = "a-payload-nobody-may-log"
@@ -69,7 +70,7 @@ async def test_what_nobody_foresaw_is_a_500_that_tells_nothing(
     async def broken(_scope: Any, _receive: Any, _send: Any) -> None:
         raise RuntimeError("inner details")
 
-    transport = httpx.ASGITransport(_Edge(broken))
+    transport = httpx.ASGITransport(Edge(broken))
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         answer = await client.get("/")
     assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
