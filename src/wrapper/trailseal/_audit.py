@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from importlib import import_module
 from typing import Any, Literal, Self, Unpack
 
 from trailseal import _operations
@@ -235,6 +236,9 @@ class Audit:
         return self._transport[1]
 
     def _make_send(self) -> Send:
+        # Now: in the sending thread their loggers would be made under logging's lock.
+        for module in ("httpcore", "trailseal._deadline"):
+            import_module(module)
         transport, settings = self._connection(), replace(self._settings, max_retries=0)
 
         def send(batch: Sequence[Item]) -> list[Delivered | Refused]:

@@ -105,7 +105,7 @@ class Life:
             limits=options.limits,
         )
         for name in QUIET:
-            logging.getLogger(name).addFilter(_quiet)
+            _hush(logging.getLogger(name))
 
     # ------------------------------------------------------------- accepting
 
@@ -385,5 +385,12 @@ def _full_or(error: OSError, text: str) -> DeliveryError:
     return SpoolFullError(text) if error.errno == errno.ENOSPC else DeliveryError(text)
 
 
-def _quiet(_record: logging.LogRecord) -> bool:
-    return not is_sending()
+def _hush(logger: logging.Logger) -> None:
+    """Switch a logger off in the sending thread.
+
+    A filter would come too late: the question whether a logger is on may take logging's module
+    lock, and `dictConfig` holds that while it closes handlers, which wait for us.
+    """
+    if "isEnabledFor" not in vars(logger):
+        enabled = logger.isEnabledFor
+        vars(logger)["isEnabledFor"] = lambda level: not is_sending() and enabled(level)
