@@ -23,7 +23,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from server import event as base_event
+from load import event as base_event
 
 BATCH = 1_000
 AHEAD = 3  # batches prepared while one is written

@@ -29,12 +29,11 @@ from typing import Any
 
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from load import event  # the other benchmark's typical event
 from trailseal.verify import Verifier, canonical, commitments, merkle
 from trailseal.verify.bundle import Content
 from trailseal.verify.entry import Entry
 from trailseal.verify.merkle import leaf_hash
-
-from server import event  # the other benchmark's typical event
 
 ROUNDS = 5
 SAMPLE = 2_000
