@@ -21,6 +21,7 @@ Schema = Mapping[str, Any]
 Validator = Draft7Validator | Draft202012Validator
 MAX_SHOWN = 500  # characters that say what is allowed: a user's pattern or constant may be long
 MAX_OPTIONS_SHOWN = 32  # values of an enum in an error
+COMPONENTS = "#/components/"
 NO_NUL = r"^[^\x00]*$"  # the contract's pattern for text that PostgreSQL must hold as text
 NUL_ADVICE = "must not hold NUL (U+0000)"
 
@@ -43,11 +44,36 @@ _BOUNDS = {
 def compile_schema(schema: Schema, components: Schema) -> Draft202012Validator:
     """A validator of `schema`, whose references point into `components` of the contract."""
     return Draft202012Validator(
-        {**schema, "components": components},
+        {**schema, "components": _reached(schema, components)},
         offline=True,
         validate_formats=True,
         pattern_options=RegexOptions(),
     )
+
+
+def _reached(schema: Schema, components: Schema) -> dict[str, dict[str, Any]]:
+    """The components that a schema refers to, however indirectly: a validator keeps a copy of all
+    it is given, and there is one for each parameter and body (150 MB with the whole contract)."""
+    found: dict[str, dict[str, Any]] = {}
+    waiting = [schema]
+    while waiting:
+        for reference in _references(waiting.pop()):
+            kind, name = reference.removeprefix(COMPONENTS).split("/")
+            if name not in found.setdefault(kind, {}):
+                found[kind][name] = components[kind][name]
+                waiting.append(components[kind][name])
+    return found
+
+
+def _references(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        reference = value.get("$ref")
+        if isinstance(reference, str) and reference.startswith(COMPONENTS):
+            yield reference
+        value = list(value.values())
+    if isinstance(value, list):
+        for each in value:
+            yield from _references(each)
 
 
 def field_errors(validator: Validator, value: Any, at: str = "") -> list[FieldError]:
