@@ -44,9 +44,14 @@ def words(text: str) -> list[str]:
 
 
 def document(log_no: int, terms: Terms) -> str:
-    """An event's terms as tsvector writes them; holds no backslash, tab or line break."""
+    """An event's terms as tsvector writes them; holds no backslash, tab or line break. Where a BREAK
+    stands, a place is left free."""
     exact = terms.exact.replace(" ", f"' '{log_no}=")
-    placed = [f"'{log_no}.{word}':{place}" for place, word in enumerate(words(terms.text), 1)]
+    placed = [
+        f"'{log_no}.{word}':{place}"
+        for place, word in enumerate(words(terms.text), 1)
+        if word != BREAK
+    ]
     return " ".join([f"'{log_no}={exact}'", *placed])
 
 
