@@ -44,8 +44,10 @@ def words(text: str) -> list[str]:
 
 
 def document(log_no: int, terms: Terms) -> str:
-    """An event's terms as tsvector writes them; holds no backslash, tab or line break. Where a BREAK
-    stands, a place is left free."""
+    """An event's terms as tsvector writes them; holds no backslash, tab or line break.
+
+    Where a BREAK stands, a place is left free.
+    """
     exact = terms.exact.replace(" ", f"' '{log_no}=")
     placed = [
         f"'{log_no}.{word}':{place}"
