@@ -16,6 +16,7 @@ import orjson
 
 from . import extent, prepare
 from .channels import Route
+from .failures import problem_of
 from .ingest import Ingest, ItemResult
 from .operations import show
 from .prepare import Event, Validate
@@ -80,9 +81,9 @@ class Batches:
             return self.submit(route, events, **options).result(WRITE_DEADLINE_S)
         except TimeoutError:
             raise LaterError from None
-        except Problem as problem:
-            if problem.code in LATER:
-                raise LaterError from problem
+        except Exception as error:
+            if problem_of(error).code in LATER:
+                raise LaterError from error
             raise
 
     def named(self, event: Event, event_id: str, at: str) -> Event | Problem:

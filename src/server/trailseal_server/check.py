@@ -225,5 +225,8 @@ def _row_faults(extent: Extent) -> Iterator[Fault]:
         yield f"checkpoint {extent.last_checkpoint}", f"beyond the log's size {log.size}"
     if log.sealed_size != max(extent.last_checkpoint, 0):
         yield "log", f"sealed_size is {log.sealed_size}, not the size of its last checkpoint"
-    if log.default_for not in {None, log.tenant_id}:
+    entry = extent.entry
+    if entry is None or (entry.log_no, entry.tenant_id) != (log.log_no, log.tenant_id):
+        yield "log", "the directory does not say the same of it"
+    elif entry.default_for not in {None, log.tenant_id}:
         yield "log", "the default log of one tenant belongs to another"

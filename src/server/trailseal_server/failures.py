@@ -21,7 +21,9 @@ _OURS = __package__ or "trailseal_server"
 
 
 def problem_of(error: Exception) -> Problem:
-    """What the client is told; `internal_error` if it is no use to try again."""
+    """What the client is told: a Problem itself; `internal_error` if it is no use to try again."""
+    if isinstance(error, Problem):
+        return error
     reason = trouble(error)
     if reason == "full" or (isinstance(error, OSError) and error.errno in NO_SPACE):
         return Problem("storage_full", "The disk is full", retry_after=RETRY_AFTER_S)

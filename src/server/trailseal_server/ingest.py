@@ -15,7 +15,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from operator import itemgetter
 from typing import Literal, NamedTuple
 
@@ -24,7 +26,7 @@ from .auth import Caller
 from .prepare import Event, Validate
 from .problems import FieldError, Problem
 from .quota import Quotas
-from .store import Connection, Store, logs, micros, trouble
+from .store import Connection, Store, logs, micros
 from .store.append import Conflict, Draft, Group, Names, Outcome, Placed, append
 from .targets import Target, open_log, target_of
 
@@ -140,7 +142,8 @@ class Ingest:
         A problem in an event's place says why there is none: it becomes that item's error.
         Field errors point to `{pointer}/{position}/…`, or to `/…` of a single event if it is None.
         Raises Problem: an atomic request with a bad event, no log, another tenant's log, a full
-        queue. The future raises Problem too: an atomic request that conflicts, a failing database.
+        queue. The future raises Problem too, for an atomic request that conflicts, and whatever the
+        database raised.
         """
         request = _Request(caller, atomic, Future())
         request.future.set_running_or_notify_cancel()  # accepted: nobody can cancel it now
@@ -204,11 +207,12 @@ class Ingest:
         except Exception as error:  # noqa: BLE001  # the writer outlives every failure
             self._names.clear()
             self._opened.clear()
+            self.quotas.undo()
             if len(requests) > 1:
                 for request in requests:
                     self._write([request])
             elif requests:
-                requests[0].future.set_exception(_as_problem(error))
+                requests[0].future.set_exception(error)
             return
         outcomes: Counter[str] = Counter()
         for request, answer in zip(requests, answers, strict=True):
@@ -218,6 +222,8 @@ class Ingest:
                 outcomes.update(item.status for item in answer)
                 request.future.set_result(answer)
         self._count(outcomes)
+        with suppress(Exception):  # all is committed: sums that cannot be read now stay due
+            self.quotas.settle(self._store)
 
     def _append(
         self, connection: Connection, requests: Sequence[_Request]
@@ -248,6 +254,7 @@ class Ingest:
             for (n, part), outcomes in zip(mine, appended, strict=True):
                 for (position, draft), outcome in zip(part, outcomes, strict=True):
                     results[n][position] = _result(log.log_id, position, draft, outcome)
+            self.quotas.add(log, sum(map(_is_new, chain.from_iterable(appended))))
         return [_answer(request, result) for request, result in zip(requests, results, strict=True)]
 
     def _open(self, connection: Connection, caller: Caller, target: Target) -> str:
@@ -260,6 +267,10 @@ class Ingest:
                 self._opened.clear()
             self._opened[meant] = log_id
         return log_id
+
+
+def _is_new(outcome: Outcome) -> bool:
+    return isinstance(outcome, Placed) and not outcome.replayed
 
 
 def _result(log_id: str, position: int, draft: Draft, outcome: Outcome) -> ItemResult:
@@ -311,18 +322,6 @@ def _nothing_written(failed: Sequence[ItemResult]) -> Problem:
     ]
     code = codes.pop() if len(codes) == 1 else "partial_failure"
     return Problem(code, "Nothing was written: the batch is atomic", errors=errors)
-
-
-def _as_problem(error: Exception) -> Problem:
-    if isinstance(error, Problem):
-        return error
-    if (reason := trouble(error)) == "full":
-        return Problem("storage_full", "The disk is full", retry_after=RETRY_AFTER_S)
-    if reason == "busy":
-        return Problem("unavailable", "The database is busy", retry_after=RETRY_AFTER_S)
-    problem = Problem("internal_error", "The events were not written")
-    problem.__cause__ = error
-    return problem
 
 
 def _id_of(event: Event) -> str | None:

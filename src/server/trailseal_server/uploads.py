@@ -29,7 +29,7 @@ from .channels import Route
 from .ingest import ItemResult
 from .operations import show as show_operation
 from .problems import Problem
-from .store import Store, jobs, micros, uploads
+from .store import Store, jobs, micros, trouble, uploads
 from .store.pages import Reader
 from .store.uploads import UploadRow
 from .targets import open_log, target_of
@@ -120,8 +120,9 @@ class Uploads:
             self._log(lease, job, path)
         except (LostError, LaterError):
             raise  # somebody goes on with the file
-        except BaseException:
-            path.unlink(missing_ok=True)
+        except Exception as error:
+            if trouble(error) is None:  # else the job goes back to the queue
+                path.unlink(missing_ok=True)
             raise
         path.unlink(missing_ok=True)
 

@@ -110,7 +110,7 @@ def test_what_is_missing_is_named(trail: Trail) -> None:
     assert ("a", "tile 0/0") in damages(trail)
     with trail.store.write() as connection:
         connection.execute(delete(logs))
-    assert damages(trail) == [("a", "events"), ("a", "checkpoints")]
+    assert damages(trail) == [("a", "directory"), ("a", "events"), ("a", "checkpoints")]
 
 
 def test_a_log_that_went_back_is_named(trail: Trail) -> None:

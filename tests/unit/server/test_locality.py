@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import psycopg
+import pytest
 from sqlalchemy import make_url
 from trailseal_server.app import running
 from trailseal_server.settings import Settings
@@ -24,35 +25,37 @@ DISTRIBUTED = frozenset(
 # reason why no log bounds them.
 GLOBAL = {
     "meta": "facts about the whole database",
+    "directory": "which logs there are: a log is found in it before its id is known",
     "tenants": "a tenant has several logs",
     "channels": "a channel is found by its key before its log is known",
     "api_keys": "a key is found by its id before any log is known",
     "event_schemas": "a tenant's schemas hold for all its logs",
     "idempotency": "belongs to a key",
-    "searches": "found by the id that the client was given; holds requests, never events",
+    # Found by the id that the client was given, which says no log; each row goes after some time.
+    "searches": "a search is found by its id; holds requests, never events",
     "operations": "one queue for the workers of all logs",
-    "uploads": "found by the id that the client was given",
+    "uploads": "an upload is found by its id; holds no content",
 }
 # Statements on distributed tables that have no single log, by design.
 CROSSING = {
-    r"SELECT .* FROM logs WHERE logs\.default_for = ": "which log is a tenant's default one",
     r"SELECT logs\.log_id FROM logs WHERE logs\.size > logs\.sealed_size": (
         "the signer looks for logs to seal, from a partial index that holds those alone"
     ),
     r"SELECT .* FROM logs WHERE logs\.tenant_id = .* ORDER BY logs\.created_at": "a list of logs",
     r"SELECT .* FROM logs ORDER BY logs\.created_at": "a list of logs",
-    r"SELECT .* FROM usage": "getUsage, and quotas: the sum over the logs of a tenant",
-    r"SELECT logs\.default_for, logs\.log_id FROM logs WHERE logs\.default_for IN": (
-        "tenants with their default logs"
+    r"SELECT coalesce\(sum\(usage\.events\).* FROM usage": "getUsage: the sum over logs",
+    r"SELECT directory\.tenant_id, sum\(usage\.events\)": (
+        "quotas: the sum over the logs of tenants, between two appends (quota.py)"
     ),
     r"SELECT logs\.log_id FROM logs WHERE logs\.sealed_size > ": (
         "at start: whether the database is older than what was published"
     ),
 }
-# Unique keys of `logs` without its log_id: they must become tables of their own to distribute it.
-OTHER_KEYS = {"log_no", "default_for"}
+APPENDS = 5  # at least so many transactions of `drive`
+APPENDED = "UPDATE logs SET size ="  # in each transaction that appends, and in no other
 
-_STATEMENT = re.compile(r"LOG:  (?:execute [^:]*|statement): ((?:.*)(?:\n\t.*)*)")
+# Process and statement, as PostgreSQL logs them by itself.
+_STATEMENT = re.compile(r"\[(\d+)\] .*LOG:  (?:execute [^:]*|statement): ((?:.*)(?:\n\t.*)*)")
 _TABLE = re.compile(r"\b(?:FROM|JOIN|INTO|UPDATE|COPY|,) ([a-z_]+)\b(?! ?\.)")
 
 
@@ -66,8 +69,25 @@ def crossing(statement: str) -> bool:
     found = tables(statement)
     if re.match(r"(?:COPY|INSERT INTO) [a-z_]+ \(log_id, ", statement):
         return False  # each row says whose it is; those of one append are one log's
-    plain = len(found) == 1 and re.search(r"(?<![a-z_.])log_id = ", statement)
-    return not plain and not all(f"{table}.log_id = " in statement for table in found)
+    if len(found) == 1 and re.search(r"(?<![a-z_.])log_id = [$%]", statement):
+        return False
+    own = "|".join(found)
+    named = {table for table in found if re.search(rf"\b{table}\.log_id = [$%]", statement)}
+    same = re.findall(rf"\b({own})\.log_id = (?:{own})\.log_id", statement)
+    return not found <= named | (set(same) if named else set())
+
+
+def transactions(said: list[tuple[str, str]]) -> list[list[str]]:
+    """The statements of each transaction, from what each process was asked."""
+    found: list[list[str]] = []
+    last: dict[str, list[str]] = {}
+    for process, statement in said:
+        if statement.startswith("BEGIN"):
+            last[process] = []
+            found.append(last[process])
+        elif process in last:
+            last[process].append(statement)
+    return found
 
 
 def test_every_key_of_a_distributed_table_begins_with_the_log() -> None:
@@ -77,8 +97,7 @@ def test_every_key_of_a_distributed_table_begins_with_the_log() -> None:
     for table in metadata.sorted_tables:
         if table.name in DISTRIBUTED:
             assert next(iter(table.primary_key)).name == "log_id", table
-            unique = {column.name for column in table.columns if column.unique}
-            assert unique <= (OTHER_KEYS if table.name == "logs" else set()), table
+            assert not any(column.unique for column in table.columns), table
             for index in table.indexes:
                 assert next(iter(index.columns)).name == "log_id", index
 
@@ -88,6 +107,7 @@ def test_a_statement_that_crosses_logs_is_noticed() -> None:
     assert crossing("SELECT events.body FROM events WHERE events.event_id = %(event_id_1)s")
     assert crossing("UPDATE logs SET size=%(size)s WHERE logs.log_no = %(no)s")
     assert crossing("SELECT 1 FROM terms WHERE terms.doc @@ %(q)s")
+    assert crossing("SELECT 1 FROM directory JOIN usage ON usage.log_id = directory.log_id")
     assert not crossing("SELECT 1 FROM events WHERE events.log_id = %(log_id_1)s")
     assert not crossing("SELECT 1 FROM meta")
     assert crossing(
@@ -116,8 +136,10 @@ def drive(call: Callable[..., Any]) -> None:
     for events in (sent, sent[:3]):
         call("POST", "/v1/events/batch", params=here, json={"events": events})
     call("POST", "/v1/events", params=here, json={"action": "single", "tenant_id": "t1"})
-    call("POST", "/v1/tenants", json={"tenant_id": "t2", "events_limit": 10})
+    call("POST", "/v1/tenants", json={"tenant_id": "t2", "events_limit": 2})
     for _ in range(2):
+        call("POST", "/v1/events", json={"action": "single", "tenant_id": "t2"})
+    with pytest.raises(httpx.HTTPStatusError, match="402"):
         call("POST", "/v1/events", json={"action": "single", "tenant_id": "t2"})
     call("POST", "/v1/logs/one/seal")
     call("POST", "/v1/events", params=here, json={"action": "last"})
@@ -163,7 +185,8 @@ def drive(call: Callable[..., Any]) -> None:
 def test_no_statement_of_appends_and_reads_crosses_logs(
     postgresql: Callable[[], str], tmp_path: Path
 ) -> None:
-    """Each names one log for each distributed table, but for a few named here with reasons."""
+    """Each names one log for each distributed table, but for a few named here with reasons; of
+    those, none is in a transaction that appends, be its tenant new, limited or over its quota."""
     url = postgresql()
     place = make_url(url)
     folder, name = str(place.query["host"]), str(place.database)
@@ -183,7 +206,11 @@ def test_no_statement_of_appends_and_reads_crosses_logs(
 
             drive(call)
     text = log.read_bytes()[began:].decode()
-    seen = {" ".join(found.split()) for found in _STATEMENT.findall(text)}
+    said = [(process, " ".join(found.split())) for process, found in _STATEMENT.findall(text)]
+    appends = [each for each in transactions(said) if any(APPENDED in one for one in each)]
+    assert len(appends) >= APPENDS
+    assert [one for each in appends for one in each if crossing(one)] == []
+    seen = {statement for _, statement in said}
     local = {each for each in seen if tables(each)}
     assert DISTRIBUTED - {"signing_keys"} <= set().union(*map(tables, local))
     beyond = {each for each in local if crossing(each)}

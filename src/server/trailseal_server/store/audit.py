@@ -19,7 +19,7 @@ from .checkpoints import CheckpointRow
 from .logs import LogRow
 from .migrate import newest, revision
 from .schema import checkpoints as checkpoints_table
-from .schema import events, tiles
+from .schema import directory, events, tiles
 from .schema import logs as logs_table
 from .tiles import HEIGHT, MAX_LEVEL
 
@@ -31,6 +31,7 @@ class Extent(NamedTuple):
     """One log at one moment: its row, and how far its other rows reach (-1: there are none)."""
 
     log: LogRow
+    entry: Row[Any] | None  # of the directory
     last_event: int
     last_checkpoint: int
     tiles_beyond: int  # tiles that a log of this size cannot have
@@ -64,7 +65,7 @@ def log_ids(store: Store) -> Iterator[str]:
 def strays(store: Store) -> list[tuple[str, str]]:
     """Table and log id of rows whose log has no row; at most `LOGS` of each table."""
     found = []
-    for table in (events, tiles, checkpoints_table):
+    for table in (directory, events, tiles, checkpoints_table):
         known = select(logs_table.c.log_id)
         query = select(table.c.log_id).where(table.c.log_id.not_in(known)).distinct().limit(LOGS)
         with store.read() as connection:
@@ -78,12 +79,13 @@ def extent(store: Store, log_id: str) -> Extent | None:
         log = logs.find(connection, log_id)
         if log is None:
             return None
+        entry = select(directory).where(directory.c.log_id == log_id)
         last_event = select(func.max(events.c.idx)).where(events.c.log_id == log_id)
         size = checkpoints_table.c.tree_size
         last = select(func.max(size)).where(checkpoints_table.c.log_id == log_id)
         return Extent(
-            log, _or_none(connection, last_event), _or_none(connection, last),
-            _tiles_beyond(connection, log),
+            log, connection.execute(entry).one_or_none(), _or_none(connection, last_event),
+            _or_none(connection, last), _tiles_beyond(connection, log),
         )  # fmt: skip
 
 

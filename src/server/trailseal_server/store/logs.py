@@ -1,6 +1,8 @@
 """Logs: finding them, making them, and the lock that an append holds.
 
 Rules:
+- A log has a row in `directory`, where it is found by its tenant and gets its number, and one in
+  `logs`, which is all that an append locks. Both are made in one transaction, the first one first.
 - `default_for` names the tenant whose default log it is; `tenant_id` says whose log it is.
 - A tenant's default log is named as the tenant where that is a free log id, otherwise it gets a
   random name: tenant ids are free text.
@@ -12,11 +14,11 @@ import re
 import secrets
 from dataclasses import dataclass, replace
 
-from sqlalchemy import ColumnElement, Connection, insert, select, text
+from sqlalchemy import Connection, insert, select, text
 
 from . import micros
 from .inserts import insert_missing
-from .schema import logs
+from .schema import directory, logs
 
 LOG_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
 
@@ -28,7 +30,6 @@ class LogRow:
     log_id: str
     log_no: int
     tenant_id: str | None
-    default_for: str | None
     size: int
     edge: bytes
     last_received_at: int
@@ -40,12 +41,16 @@ class LogRow:
 
 def find(connection: Connection, log_id: str, *, lock: bool = False) -> LogRow | None:
     """The log, or None; `lock` holds its row until the transaction ends."""
-    return _one(connection, logs.c.log_id == log_id, lock=lock)
+    query = select(logs).where(logs.c.log_id == log_id)
+    row = connection.execute(query.with_for_update() if lock else query).one_or_none()
+    return None if row is None else LogRow(**row._asdict())
 
 
-def find_default(connection: Connection, tenant_id: str, *, lock: bool = False) -> LogRow | None:
+def find_default(connection: Connection, tenant_id: str) -> LogRow | None:
     """The tenant's default log, or None before its first event."""
-    return _one(connection, logs.c.default_for == tenant_id, lock=lock)
+    query = select(directory.c.log_id).where(directory.c.default_for == tenant_id)
+    log_id = connection.execute(query).scalar_one_or_none()
+    return None if log_id is None else find(connection, log_id)
 
 
 def create(
@@ -57,25 +62,23 @@ def create(
     description: str | None = None,
 ) -> LogRow:
     """Make a named log; raises sqlalchemy.exc.IntegrityError if the name is taken."""
-    row = _new(connection, log_id, tenant_id=tenant_id, default_for=None, public=public)
-    row = replace(row, description=description)
+    row = replace(_new(connection, log_id, tenant_id, public=public), description=description)
+    connection.execute(insert(directory).values(_entry(row)))
     connection.execute(insert(logs).values(_values(row)))
     return row
 
 
 def ensure(connection: Connection, log_id: str, *, tenant_id: str | None = None) -> None:
     """Make a named log unless there is one, whosever it is."""
-    row = _new(connection, log_id, tenant_id=tenant_id, default_for=None, public=False)
-    insert_missing(connection, logs, _values(row))
+    _make(connection, _new(connection, log_id, tenant_id))
 
 
 def ensure_default(connection: Connection, tenant_id: str) -> LogRow:
     """The tenant's default log, made if it is missing."""
     names = [tenant_id] if LOG_ID.fullmatch(tenant_id) else []
     for name in [*names, f"log_{secrets.token_hex(12)}"]:
-        row = _new(connection, name, tenant_id=tenant_id, default_for=tenant_id, public=False)
-        made = insert_missing(connection, logs, _values(row))
-        found = row if made else find_default(connection, tenant_id)
+        row = _new(connection, name, tenant_id)
+        found = row if _make(connection, row, tenant_id) else find_default(connection, tenant_id)
         if found is not None:
             return found
     raise RuntimeError("96 random bits named another log")
@@ -88,19 +91,15 @@ def unsealed(connection: Connection) -> list[str]:
     )
 
 
-def _one(connection: Connection, where: ColumnElement[bool], *, lock: bool) -> LogRow | None:
-    query = select(logs).where(where)
-    row = connection.execute(query.with_for_update() if lock else query).one_or_none()
-    return None if row is None else LogRow(**row._asdict())
+def _make(connection: Connection, row: LogRow, default_for: str | None = None) -> bool:
+    made = insert_missing(connection, directory, _entry(row, default_for))
+    if made:
+        connection.execute(insert(logs).values(_values(row)))
+    return made
 
 
 def _new(
-    connection: Connection,
-    log_id: str,
-    *,
-    tenant_id: str | None,
-    default_for: str | None,
-    public: bool,
+    connection: Connection, log_id: str, tenant_id: str | None, *, public: bool = False
 ) -> LogRow:
     if not LOG_ID.fullmatch(log_id):
         raise ValueError(f"a log id must match {LOG_ID.pattern}")
@@ -108,7 +107,6 @@ def _new(
         log_id=log_id,
         log_no=connection.execute(_NEXT_NUMBER[connection.dialect.name]).scalar_one(),
         tenant_id=tenant_id,
-        default_for=default_for,
         size=0,
         edge=b"",
         last_received_at=0,
@@ -118,6 +116,11 @@ def _new(
     )
 
 
+def _entry(row: LogRow, default_for: str | None = None) -> dict[str, object]:
+    known = {"log_id": row.log_id, "log_no": row.log_no, "tenant_id": row.tenant_id}
+    return {**known, "default_for": default_for}
+
+
 def _values(row: LogRow) -> dict[str, object]:
     return {name: getattr(row, name) for name in LogRow.__slots__}
 
@@ -125,5 +128,5 @@ def _values(row: LogRow) -> dict[str, object]:
 # A sequence holds no lock until the end of the transaction; SQLite has one writer at a time.
 _NEXT_NUMBER = {
     "postgresql": text("SELECT nextval('log_numbers')"),
-    "sqlite": text("SELECT coalesce(max(log_no), 0) + 1 FROM logs"),
+    "sqlite": text("SELECT coalesce(max(log_no), 0) + 1 FROM directory"),
 }

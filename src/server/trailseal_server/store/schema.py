@@ -1,7 +1,8 @@
 """The tables, one schema for every engine.
 
 Rules:
-- Every key of a log's data begins with `log_id`, so the same schema shards.
+- Every key of a log's data begins with `log_id`, so the same schema shards: tests/unit/server/
+  test_locality.py names the tables that an engine may distribute by it. The others are small.
 - Times are whole microseconds since 1970-01-01T00:00:00Z (`BigInteger`). A client's own spelling
   of a time stays in `events.body`.
 - JSON is stored as UTF-8 bytes; an event's body is its JCS (RFC 8785), so that "the same content"
@@ -39,10 +40,9 @@ meta = Table(
     Column("value", Text, nullable=False),
 )
 
-UNSEALED = text("size > sealed_size")
-
-logs = Table(
-    "logs",
+# Which logs there are, and what no two of them share. A row never changes.
+directory = Table(
+    "directory",
     metadata,
     Column("log_id", Text, primary_key=True),
     # The log's number in the terms index: rowid = log_no * 2**40 + idx.
@@ -51,6 +51,18 @@ logs = Table(
     Column("tenant_id", Text),
     # The tenant whose default log it is.
     Column("default_for", Text, unique=True),
+    Index("directory_by_tenant", "tenant_id"),
+)
+
+UNSEALED = text("size > sealed_size")
+
+# The row that an append locks, with copies of what the directory says.
+logs = Table(
+    "logs",
+    metadata,
+    Column("log_id", Text, primary_key=True),
+    Column("log_no", Integer, nullable=False),
+    Column("tenant_id", Text),
     Column("size", BigInteger, nullable=False),
     # Compact range [0, size): the hashes of its perfect subtrees, left to right, 32 bytes each.
     Column("edge", LargeBinary, nullable=False),

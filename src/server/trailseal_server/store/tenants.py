@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, select, update
 
 from . import micros
 from .inserts import insert_missing
-from .schema import logs, tenants
+from .schema import directory, tenants
 
 KEY_BYTES = 12
 SETTINGS = ("name", "retention_days", "events_limit")
@@ -59,7 +59,9 @@ def replace(connection: Connection, tenant_key: str, settings: Mapping[str, Any]
 def with_logs(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> list[Tenant]:
     """The tenants of these rows, each with its default log."""
     ids = [row["tenant_id"] for row in rows]
-    statement = select(logs.c.default_for, logs.c.log_id).where(logs.c.default_for.in_(ids))
+    statement = select(directory.c.default_for, directory.c.log_id).where(
+        directory.c.default_for.in_(ids)
+    )
     found = {row.default_for: row.log_id for row in connection.execute(statement)}
     return [Tenant(**row, default_log_id=found.get(row["tenant_id"])) for row in rows]
 

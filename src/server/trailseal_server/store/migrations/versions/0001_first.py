@@ -64,6 +64,17 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("log_id", "tree_size"),
     )
     op.create_table(
+        "directory",
+        sa.Column("log_id", TEXT, nullable=False),
+        sa.Column("log_no", sa.Integer(), nullable=False),
+        sa.Column("tenant_id", TEXT, nullable=True),
+        sa.Column("default_for", TEXT, nullable=True),
+        sa.PrimaryKeyConstraint("log_id"),
+        sa.UniqueConstraint("default_for"),
+        sa.UniqueConstraint("log_no"),
+    )
+    op.create_index("directory_by_tenant", "directory", ["tenant_id"], unique=False)
+    op.create_table(
         "event_schemas",
         sa.Column("schema_key", TEXT, nullable=False),
         sa.Column("tenant_id", TEXT, nullable=False),
@@ -139,16 +150,14 @@ def upgrade() -> None:
         sa.Column("log_id", TEXT, nullable=False),
         sa.Column("log_no", sa.Integer(), nullable=False),
         sa.Column("tenant_id", TEXT, nullable=True),
-        sa.Column("default_for", TEXT, nullable=True),
         sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("edge", sa.LargeBinary(), nullable=False),
         sa.Column("last_received_at", sa.BigInteger(), nullable=False),
         sa.Column("sealed_size", sa.BigInteger(), nullable=False),
         sa.Column("public", sa.Boolean(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("description", TEXT, nullable=True),
         sa.PrimaryKeyConstraint("log_id"),
-        sa.UniqueConstraint("default_for"),
-        sa.UniqueConstraint("log_no"),
     )
     op.create_index(
         "logs_unsealed",
