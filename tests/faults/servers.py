@@ -38,12 +38,30 @@ def rounds(short: int, full: int = FULL_ROUNDS) -> int:
     return max(short, full * ROUNDS // FULL_ROUNDS)
 
 
-class Process:
-    """A server on a database: `trailseal serve`, or `python -c program URL arguments…`."""
+def children(process: "subprocess.Popen[str]") -> set[int]:
+    """The server processes of a supervisor (Linux)."""
+    found = set()
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+                command = (folder / "cmdline").read_text()
+            except OSError:  # it has ended
+                continue
+            if parent == process.pid and "spawn_main" in command:
+                found.add(int(folder.name))
+    return found
 
-    def __init__(self, url: str, folder: Path, *program: str) -> None:
+
+class Process:
+    """A server on a database: `trailseal serve`, or `python -c program URL arguments…`; with
+    several `workers` a supervisor of so many processes."""
+
+    def __init__(self, url: str, folder: Path, *program: str, workers: int = 1) -> None:
         files = {"SIGNING_KEY_FILE": folder / "signing.key", "EXPORT_DIR": folder / "exports"}
         given = {f"TRAILSEAL_{name}": str(path) for name, path in files.items()}
+        # A killed supervisor leaves a temporary folder behind.
+        given |= {"TRAILSEAL_WORKERS": str(workers), "TMPDIR": str(folder)}
         what = ("-c", program[0], url, *program[1:]) if program else (*SERVE, url)
         self.popen = subprocess.Popen(
             [sys.executable, *what],
@@ -107,9 +125,10 @@ def call(
 class Fleet:
     """The servers of one database as clients see them: an address may be dead for a while."""
 
-    def __init__(self, url: str, folder: Path, size: int) -> None:
+    def __init__(self, url: str, folder: Path, size: int, *, workers: int = 1) -> None:
         self._place = url, folder
-        starting = [Process(*self._place) for _ in range(size)]
+        self._workers = workers
+        starting = [self._start() for _ in range(size)]
         self.members = [each.started() for each in starting]
         self.keys = [each.key for each in self.members if each.key]
         self.stopping = threading.Event()
@@ -121,7 +140,10 @@ class Fleet:
     def replace(self, number: int) -> None:
         """Kill one with SIGKILL and start another in its place."""
         assert self.members[number].end(signal.SIGKILL) == -signal.SIGKILL
-        self.members[number] = Process(*self._place).started()
+        self.members[number] = self._start().started()
+
+    def _start(self) -> Process:
+        return Process(*self._place, workers=self._workers)
 
     def stop(self) -> None:
         """End all in order."""

@@ -15,6 +15,8 @@ import pytest
 from trailseal_server.services import bootstrap
 from trailseal_server.store import Store
 
+from .servers import children
+
 WAIT_S = 60.0
 WORKERS = 2
 REQUESTS = 40
@@ -38,21 +40,6 @@ def serving(url: str, folder: Path) -> Iterator[tuple[subprocess.Popen[str], str
             yield process, line.split()[-1]
         finally:
             process.kill()
-
-
-def children(process: subprocess.Popen[str]) -> set[int]:
-    """The server processes of a supervisor."""
-    found = set()
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-                command = (folder / "cmdline").read_text()
-            except OSError:  # it has ended
-                continue
-            if parent == process.pid and "spawn_main" in command:
-                found.add(int(folder.name))
-    return found
 
 
 def until(there: Callable[[], bool]) -> None:

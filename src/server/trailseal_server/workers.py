@@ -2,7 +2,8 @@
 
 Rules:
 - Each is a whole server (app.py) on the same database and the same listening socket.
-- One that dies is replaced at once; one that never served is not, because the next would fail too.
+- One that dies is replaced: at once, or a second after its start if it never served. Only where
+  the first ones do not start, the next would fail too: that ends them all.
 - SIGINT and SIGTERM end all of them, each as it would end alone. If the supervisor is killed, they
   end by themselves.
 - Metrics are of all processes together: they count in files of one folder (prometheus_client's
@@ -26,6 +27,7 @@ from .limits import SHUTDOWN_DEADLINE
 from .settings import METRICS_DIR, Settings
 
 START_DEADLINE = 60.0  # seconds for all to serve: one of them may have to migrate the database
+AGAIN_S = 1.0  # between two starts of a process that dies before it serves
 TICK_S = 0.5  # between looks at signals
 END_DEADLINE = SHUTDOWN_DEADLINE + 2.0  # a process that takes longer is killed
 
@@ -43,7 +45,7 @@ def run_workers(
 ) -> None:
     """Run `settings.workers` processes until SIGINT or SIGTERM; `announce` when all serve.
 
-    Raises RuntimeError if one does not start, or dies before it serves.
+    Raises RuntimeError if one of the first ones does not start.
     """
     ending = threading.Event()
     handlers = {each: signal.signal(each, lambda *_: ending.set()) for each in _SIGNALS}
@@ -75,11 +77,12 @@ class _Worker:
 
     def replace(self) -> None:
         if not self.serves.is_set():
-            raise RuntimeError("a server process did not start; its log says why")
+            time.sleep(max(0.0, self._began + AGAIN_S - time.monotonic()))
         _log.error("process %s ended with %s", self.process.pid, self.process.exitcode)
         self.process, self.serves = self._start()
 
     def _start(self) -> tuple[SpawnProcess, Event]:
+        self._began = time.monotonic()
         serves = _spawn.Event()
         process = _spawn.Process(target=_work, args=(*self._given, serves), name="trailseal")
         process.start()
