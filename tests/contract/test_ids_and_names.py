@@ -103,7 +103,7 @@ def test_a_log_keeps_its_description(client: httpx.Client, log_id: str) -> None:
     assert (other.status_code, other.json()["code"]) == (400, "request_invalid")
 
 
-def test_an_event_with_too_many_values_is_413_and_one_failed_item(
+def test_an_event_with_too_many_values_is_413_one_failed_item_and_invalid(
     client: httpx.Client, log_id: str
 ) -> None:
     """10,000 values at any depth; commas within texts do not count."""
@@ -115,6 +115,10 @@ def test_an_event_with_too_many_values_is_413_and_one_failed_item(
     batch = client.post("/v1/events/batch", params=params, json={"events": [bad, good]}).json()
     assert [each["status"] for each in batch["results"]] == ["failed", "created"], batch
     assert batch["results"][0]["error"]["code"] == "event_too_large"
+    dry = client.post("/v1/events/validate", params=params, json={"events": [bad, good]}).json()
+    assert [(each["code"], each["pointer"]) for each in dry["errors"]] == [
+        ("event_too_large", "/events/0")
+    ]
 
 
 def test_capabilities_name_the_limits_of_schemas(client: httpx.Client) -> None:

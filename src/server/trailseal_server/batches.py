@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from . import extent, prepare
+from . import prepare
 from .channels import Route
 from .failures import problem_of
 from .ingest import Ingest, ItemResult
@@ -51,7 +51,7 @@ class Batches:
         `Ingest.submit` says."""
         return self._ingest.submit(
             route.caller,
-            route.admit([_bounded(each) for each in events], vendor),
+            route.admit(events, vendor),
             log_id=route.log_id,
             atomic=atomic,
             channel_id=route.channel_id,
@@ -92,7 +92,6 @@ class Batches:
             return event
         if "checksum" in event:
             try:
-                extent.check(event, at)
                 prepare.draft(event, self._validate, prepare.Origin(""), at)
             except Problem as problem:
                 return problem
@@ -111,16 +110,6 @@ class Batches:
         options = {"atomic": job["atomic"], "sent_at": job["sent_at"]}
         items = self.write(Route.from_json(job["route"]), named, **options)
         lease.succeed(result(items), len(items))
-
-
-def _bounded(event: Event | Problem) -> Event | Problem:
-    """The event, or what is said of one that holds too much."""
-    if not isinstance(event, Problem):
-        try:
-            extent.check(event)
-        except Problem as problem:
-            return problem
-    return event
 
 
 def result(items: Sequence[ItemResult]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ Rules:
 - The event is parsed JSON without `seed`, `signature` and `checksum`. `prepare` walks it once,
   refuses what the contract refuses (EventError names the first place), and keeps what hashing
   needs: each scalar and each empty container as JCS(path) and JCS(value), in order of JCS(path).
+- What holds too many values (extent.py) is refused before the walk, whose price is by the value.
 - Events come in few shapes: the paths below an object with the same members at the same place, and
   the order of the same paths, are worked out once and remembered.
 - A field's data is JCS of [salt, path, value], put together from its three JCS parts.
@@ -23,6 +24,8 @@ from typing import Any, NamedTuple
 import orjson
 import rfc8785
 from orjson import dumps
+
+from . import extent
 
 MAX_NUMBER = 2**53 - 1  # beyond it JSON readers disagree about the value (RFC 7493)
 MAX_DEPTH = 64  # nested containers, the event itself being the first
@@ -75,6 +78,8 @@ def prepare(event: dict[str, Json]) -> Prepared:
         body = _dump(event)
     except TypeError:
         body = b""  # the walk says what is wrong, and where
+    if (len(body) >= extent.LARGE or not body) and (advice := extent.excess(event, body)):
+        raise EventError("event_too_large", "", advice)
     paths: list[bytes] = []
     values: list[bytes] = []
     simple = _walk(event, b"[", 1, paths, values)

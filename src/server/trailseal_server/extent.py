@@ -6,14 +6,13 @@ to 6 KB for a moment, so that a megabyte of such lists took two gigabytes.
 
 from typing import Any
 
-import orjson
-
-from .problems import FieldError, Problem
+from .problems import Problem
 
 MAX_VALUES = 10_000  # 60 MB and 50 ms; a GitHub push of 20 commits has 500
-MAX_BYTES = (1 << 20) + 8192  # an event's megabyte, and what is sent apart from it
+MAX_BYTES = (1 << 20) + 8192  # of an event's text, which may be longer than its JCS
 MAX_SIGNS = 1_000_000  # of a body: 100 MB once it is parsed, where every list is empty
 SHORTEST = 2  # bytes that a value takes, with its comma
+LARGE = SHORTEST * MAX_VALUES  # bytes: a shorter text cannot hold too much
 
 
 def check_text(text: bytes) -> None:
@@ -23,16 +22,14 @@ def check_text(text: bytes) -> None:
         raise Problem("body_too_large", detail)
 
 
-def check(event: Any, at: str = "") -> None:
-    """Raises `Problem("event_too_large")`, which points to the event at `at`."""
-    text = orjson.dumps(event)
+def excess(event: Any, text: bytes) -> str | None:
+    """What an event holds too much of, or None; `text` is its JSON, empty where it has none."""
     if len(text) > MAX_BYTES:
-        raise _too_large(event, at, "must be at most 1 MiB")
-    if len(text) < SHORTEST * MAX_VALUES:
-        return
+        return "must be at most 1 MiB"
     # Strings may hold these signs too: only then each value is counted.
-    if _signs(text) > MAX_VALUES and _counted(event):
-        raise _too_large(event, at, f"must hold at most {MAX_VALUES} values")
+    if (not text or _signs(text) > MAX_VALUES) and _counted(event):
+        return f"must hold at most {MAX_VALUES} values"
+    return None
 
 
 def _signs(text: bytes) -> int:
@@ -51,10 +48,3 @@ def _counted(event: Any) -> bool:
                 return True
             waiting += each.values() if isinstance(each, dict) else each
     return False
-
-
-def _too_large(event: Any, at: str, detail: str) -> Problem:
-    event_id = event.get("id") if isinstance(event, dict) else None
-    shown = event_id if isinstance(event_id, str) else None
-    errors = [FieldError("event_too_large", at, detail, shown)]
-    return Problem("event_too_large", f"{at or 'The event'} {detail}", errors=errors)

@@ -9,6 +9,7 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 from trailseal_server import commitments as c
+from trailseal_server import extent
 
 VECTORS = Path(__file__).parents[4] / "shared/vectors/trailseal/entries.json"
 CASES = json.loads(VECTORS.read_text())["cases"] if VECTORS.exists() else []
@@ -116,3 +117,12 @@ def test_new_seeds_are_well_formed_and_different() -> None:
     """A server's seed passes the rule for a client's."""
     assert len(c.decode_seed(c.encode_seed(c.new_seed()))) == c.SEED_BYTES
     assert c.new_seed() != c.new_seed()
+
+
+@pytest.mark.parametrize("other", [{}, {"text": "\ud800"}], ids=["json", "no-json"])
+def test_too_many_values_are_refused_before_any_is_looked_at(other: dict[str, Any]) -> None:
+    """10,000 at any depth, whoever asks: the price of a commitment is by the value."""
+    c.prepare({"list": [[]] * (extent.MAX_VALUES - 1)})
+    with pytest.raises(c.EventError) as caught:
+        c.prepare({**other, "list": [[]] * (extent.MAX_VALUES + 1), "number": 2**60})
+    assert (caught.value.code, caught.value.pointer) == ("event_too_large", "")
