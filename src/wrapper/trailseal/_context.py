@@ -77,4 +77,9 @@ def joined(base: Fields, more: Fields) -> Fields:
 def filled(event: EventLike, bound: Fields) -> EventLike:
     """The event with what it has in common; itself where there is nothing, or it is no event."""
     common = joined(_current.get(), bound) if bound else _current.get()
-    return joined(common, event) if common and isinstance(event, Mapping) else event
+    if not common or not isinstance(event, Mapping):
+        return event
+    full = joined(common, event)
+    if callable(actor := full.get("actor")):  # a request's user, looked up for those who log
+        full = {**full, "actor": actor()}
+    return full
