@@ -5,8 +5,10 @@ Runs a query over one log and keeps the query with the log's size, so that pages
 shift; what is redacted later shows redacted. Words, `"a phrase"`, `field:value` (partial),
 `field="value"` (exact), dotted paths `data.amount>100`, `> >= < <=`, `prefix*`, `field:[a
 TO b]`, `has:field`, `-term`, `NOT`, `AND`, `OR`, parentheses. Short names: `message actor
-action target new old status source`. Syntax errors are 400 `query_invalid` with a
-`position`. A query that reads events' bodies looks at some 10,000 of them for a page: the
+action target new old status source`. A partial match looks at names of at most 256
+characters: a longer name of a resource is found whole, or by its words. Syntax errors are
+400 `query_invalid` with a `position`. A query that reads events' bodies looks at some
+10,000 of them for a page: the
 page may be short or empty and still have a `next_cursor`. Scope: `events:read`.
 
 Args:
