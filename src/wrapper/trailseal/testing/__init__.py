@@ -1,0 +1,13 @@
+"""For your tests: the real server in your process, without a port, and what to ask of it.
+
+    def test_deleting_an_invoice_is_logged(audit_log):      # a pytest fixture, found by itself
+        delete_invoice("inv_1")
+        audit_log.assert_logged(action="invoice.deleted", resource=("invoice", "inv_1"))
+        audit_log.assert_nothing_else()
+
+`AuditLog` is the same without pytest, as a context manager. It needs the extra `[server]`.
+"""
+
+from trailseal.testing._log import AuditLog
+
+__all__ = ["AuditLog"]
