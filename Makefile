@@ -23,7 +23,7 @@ $(VENV)/.runtime: $(VENV)/.made pyproject.toml constraints.txt
 	@$(PIP) install $(PINNED) -e '.[cli,fast,server]'
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt generator/requirements.txt
+$(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt requirements-docs.txt generator/requirements.txt
 	@echo "installing what tests and checks need …"
 	@$(PIP) install $(PINNED) -r requirements-dev.txt
 	@touch $@
@@ -72,6 +72,11 @@ $(VENV)/schemathesis/.made: $(VENV)/.runtime tests/schemathesis/requirements.txt
 schemathesis: $(VENV)/schemathesis/.made ## V19: the whole contract, stateful, against a real server
 	@$(BIN)/python tests/schemathesis/run.py $(abspath $(VENV))/schemathesis/bin/schemathesis $(ARGS)
 
+docs: setup ## build/docs: the documentation as a site; docs/error-reference.md from the code
+	@$(BIN)/python generator/error_reference.py
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "build/docs/index.html"
+
 rows: setup ## rows of the feature list and the tests that show them
 	@$(BIN)/python tests/rows.py
 
@@ -112,4 +117,4 @@ constraints: ## renew constraints.txt from the newest versions that fit
 	@mv constraints.new constraints.txt && rm -rf $(VENV)-new
 
 clean: ## remove what the commands above made
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,43 @@
+"""For the API reference: members of views (`_models.View`) have types, as `index: int`.
+
+They are descriptors, `index = _required(int)`, of which the reference would otherwise show nothing.
+"""
+
+from __future__ import annotations
+
+import ast
+
+import griffe
+
+NONE = " | None"
+MADE_BY = {"_required": "", "_optional": NONE, "_maybe": NONE, "_Member": "", "_list": ""}
+
+
+def type_of(text: str) -> str | None:
+    """The type of a member that is made like this; None for anything else."""
+    call = ast.parse(text, mode="eval").body
+    if not isinstance(call, ast.Call):
+        return None
+    made_by = ast.unparse(call.func).partition("[")[0]
+    if made_by == "_time":
+        return f"datetime{NONE}"
+    if made_by not in MADE_BY:
+        return None
+    kind = call.args[0]
+    if isinstance(kind, ast.Lambda):
+        return "Any"
+    if isinstance(kind, ast.Call):  # _object(Kind), _exactly(kind)
+        kind = kind.args[0]
+    name = ast.unparse(kind)
+    return f"tuple[{name}, ...]" if made_by == "_list" else name + MADE_BY[made_by]
+
+
+class Views(griffe.Extension):
+    """Gives such members their types."""
+
+    def on_attribute(self, *, attr: griffe.Attribute, **_: object) -> None:
+        """Called for each attribute that was read."""
+        if attr.annotation is None and attr.value is not None and attr.parent.is_class:
+            kind = type_of(str(attr.value))
+            if kind is not None:
+                attr.annotation = kind
