@@ -101,7 +101,6 @@ class AuditHandler(logging.Handler):
         schemas: bool = False,
         audit: Log | None = None,
     ) -> None:
-        super().__init__(level)
         self._log_id, self._every, self._schemas = log_id, every_record, schemas
         self._exit_timeout = exit_timeout
         self._ended = self._gave_up = False
@@ -115,6 +114,7 @@ class AuditHandler(logging.Handler):
             raise ConfigurationError("With audit=, set the server and the spool there.")
         self._make = make if audit is None else None
         self._audit = audit or make()
+        super().__init__(level)  # last: `logging` knows it from now on, and closes it
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Take a record, without the handler's lock: the queue behind it has its own.
@@ -153,7 +153,7 @@ class AuditHandler(logging.Handler):
         given = audit or {}
         common = {
             "severity": next(
-                (name for level, name in SEVERITIES if record.levelno >= level), "info"
+                (name for level, name in SEVERITIES if (record.levelno or 0) >= level), "info"
             ),
             **event,
             **given,

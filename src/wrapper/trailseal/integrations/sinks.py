@@ -19,7 +19,7 @@ import threading
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self, Unpack
 
@@ -140,7 +140,8 @@ class FileSink(Sink):
                     try:
                         self._append(file, end, event.content + b"\n")
                     except OSError:
-                        os.ftruncate(file, end)
+                        with suppress(OSError):  # a device; a disk that is gone
+                            os.ftruncate(file, end)
                         raise
             except OSError as error:
                 kind = SpoolFullError if error.errno == errno.ENOSPC else DeliveryError

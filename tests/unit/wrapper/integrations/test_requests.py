@@ -197,7 +197,7 @@ def test_identify_needs_a_request() -> None:
 
 
 def test_nothing_of_a_wsgi_request_stays_with_the_thread_and_pieces_see_it() -> None:
-    """An answer made piece by piece is made in its request's context; lists go through as they are."""
+    """An answer made piece by piece is made in its request's context; lists stay lists."""
     seen: list[Any] = []
     closed: list[int] = []
 
