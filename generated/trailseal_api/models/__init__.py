@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from .page_include import PageInclude
     from .problem import Problem
     from .progress import Progress
+    from .public_key_info import PublicKeyInfo
     from .receipt import Receipt
     from .redaction import Redaction
     from .redaction_method import RedactionMethod
@@ -177,6 +178,7 @@ _MODULES = {
     "PageInclude": ".page_include",
     "Problem": ".problem",
     "Progress": ".progress",
+    "PublicKeyInfo": ".public_key_info",
     "Receipt": ".receipt",
     "Redaction": ".redaction",
     "RedactionMethod": ".redaction_method",
@@ -281,6 +283,7 @@ __all__ = (
     "PageInclude",
     "Problem",
     "Progress",
+    "PublicKeyInfo",
     "Receipt",
     "Redaction",
     "RedactionMethod",

@@ -26,12 +26,15 @@ class Signature(Model):
             key_id (str): 1–128 characters; a client's own choice, or the key hash (8 hex digits) of a checkpoint key.
             value (str): 64 bytes in base64, 88 characters.
             public_key (str | Unset): A raw Ed25519 public key of 32 bytes in base64.
+            public_key_info (PublicKeyInfo | Unset): What is to be known of the key, such as its owner. It lies in the
+                entry; the signature does not cover it.
     """
 
     algorithm: SignatureAlgorithm
     key_id: str
     value: str
     public_key: str | Unset = UNSET
+    public_key_info: PublicKeyInfo | Unset = UNSET
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -42,6 +45,10 @@ class Signature(Model):
         value = self.value
 
         public_key = self.public_key
+
+        public_key_info: dict[str, Any] | Unset = UNSET
+        if not isinstance(self.public_key_info, Unset):
+            public_key_info = self.public_key_info.to_dict()
 
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
@@ -54,6 +61,8 @@ class Signature(Model):
         )
         if public_key is not UNSET:
             field_dict["public_key"] = public_key
+        if public_key_info is not UNSET:
+            field_dict["public_key_info"] = public_key_info
 
         return field_dict
 
@@ -68,11 +77,19 @@ class Signature(Model):
 
         public_key = d.pop("public_key", UNSET)
 
+        _public_key_info = d.pop("public_key_info", UNSET)
+        public_key_info: PublicKeyInfo | Unset
+        if isinstance(_public_key_info, Unset):
+            public_key_info = UNSET
+        else:
+            public_key_info = PublicKeyInfo.from_dict(_public_key_info)
+
         signature = cls(
             algorithm=algorithm,
             key_id=key_id,
             value=value,
             public_key=public_key,
+            public_key_info=public_key_info,
         )
 
         signature.additional_properties = d
@@ -93,3 +110,6 @@ class Signature(Model):
 
     def __contains__(self, key: str) -> bool:
         return key in self.additional_properties
+
+
+from ..models.public_key_info import PublicKeyInfo

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         VerificationKey,
     )
     from trailseal._pages import AsyncPager, AsyncSearch, Pager, Search
+    from trailseal._signing import Ed25519Signer, Signer
     from trailseal.async_client import AsyncClient
     from trailseal.client import Client
     from trailseal.errors import TrailSealError
@@ -66,6 +67,7 @@ _HOMES = {
         "Usage",
         "VerificationKey",
     ],
+    "_signing": ["Ed25519Signer", "Signer"],
     "_pages": ["AsyncPager", "AsyncSearch", "Pager", "Search"],
     "async_client": ["AsyncClient"],
     "client": ["Client"],
@@ -88,6 +90,7 @@ __all__ = [
     "ConsistencyProof",
     "Download",
     "DownloadedFile",
+    "Ed25519Signer",
     "Event",
     "Export",
     "InclusionProof",
@@ -98,6 +101,7 @@ __all__ = [
     "Resource",
     "Schema",
     "Search",
+    "Signer",
     "TrailSealError",
     "UnreadFailuresWarning",
     "Usage",

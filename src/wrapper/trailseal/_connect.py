@@ -65,7 +65,7 @@ def _fast(connection: Connection) -> bool:
 
 def _context(connection: Connection) -> Any:
     try:
-        return httpx.create_ssl_context(connection.verify, trust_env=connection.trust_env)
+        return httpx.create_ssl_context(connection.tls, trust_env=connection.trust_env)
     except OSError:
         raise ConfigurationError("SSL_CERT_FILE or SSL_CERT_DIR cannot be read.") from None
 
@@ -79,7 +79,7 @@ def _made(kind: type[T], connection: Connection, *, transport: Any) -> T:
     try:
         return kind(
             headers={"User-Agent": connection.user_agent, "Accept-Encoding": "gzip"},
-            verify=connection.verify if transport else _context(connection),
+            verify=connection.tls if transport else _context(connection),
             proxy=connection.proxy if transport is None else None,
             trust_env=connection.trust_env and transport is None,
             limits=limits,

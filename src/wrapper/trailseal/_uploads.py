@@ -19,11 +19,12 @@ from trailseal_api.api.uploads import complete_upload, create_upload, upload_con
 from trailseal_api.types import UNSET
 
 from trailseal._context import Fields, filled
-from trailseal._events import EventLike, prepare
+from trailseal._events import EventLike
 from trailseal._flow import Flow
 from trailseal._ids import uuid7
 from trailseal._models import Operation
 from trailseal._operations import body, call, decoded
+from trailseal._signing import is_local, prepare
 from trailseal.config import Settings
 from trailseal.errors import (
     BatchTooLargeError,
@@ -48,7 +49,8 @@ class EventFile:
         self.compression = compression
         self.size = 0
         self.sha256 = ""
-        self._tenant, self._bound = settings.tenant, bound
+        self._tenant, self._bound, self._signer = settings.tenant, bound, settings.signer
+        self.blocking = not is_local(settings.signer)  # `add` may wait for a network
         self._file = cast("IO[bytes]", tempfile.SpooledTemporaryFile(IN_MEMORY))  # noqa: SIM115  # closed by __exit__
         self._lines = (
             gzip.GzipFile(fileobj=self._file, mode="wb", compresslevel=GZIP_LEVEL, mtime=0)
@@ -66,7 +68,8 @@ class EventFile:
     def add(self, event: EventLike) -> None:
         """Take the next event; raises `EventValidationError`, `BatchTooLargeError`."""
         at = f"/events/{self._count}"
-        prepared = prepare(filled(event, self._bound), tenant=self._tenant, at=at)
+        made = filled(event, self._bound)
+        prepared = prepare(made, tenant=self._tenant, signer=self._signer, at=at)
         self._lines.write(prepared.content + b"\n")
         self._count += 1
         if self._file.tell() > MAX_BYTES:

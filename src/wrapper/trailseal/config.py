@@ -5,9 +5,9 @@
 2. `{region}` in the base URL is filled in from `region`.
 3. No repr, error or log line shows a secret: of the key only its id, of a proxy not its password.
 
-Environment: `TRAILSEAL_URL TRAILSEAL_API_KEY TRAILSEAL_TENANT TRAILSEAL_DISABLED`; for connections
-also `HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY SSL_CERT_FILE SSL_CERT_DIR`, unless `trust_env` is
-off.
+Environment: `TRAILSEAL_URL TRAILSEAL_API_KEY TRAILSEAL_TENANT TRAILSEAL_DISABLED
+TRAILSEAL_SIGNING_KEY_FILE TRAILSEAL_SIGNING_KEY_PASSWORD`; for connections also `HTTP_PROXY
+HTTPS_PROXY ALL_PROXY NO_PROXY SSL_CERT_FILE SSL_CERT_DIR`, unless `trust_env` is off.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from trailseal import _signing
 from trailseal._retry import Budget
 from trailseal.errors import ConfigurationError
 from trailseal.hooks import Hooks, check_hooks
@@ -56,6 +57,7 @@ class Settings:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     trusted_keys: tuple[str, ...] = ()
     disabled: bool = False
+    signer: _signing.Signer | None = field(default=None, repr=False)
     hooks: tuple[Hooks, ...] = field(default=(), repr=False)
     budget: Budget = field(default_factory=Budget, repr=False, compare=False)  # of all its calls
 
@@ -75,12 +77,12 @@ class Settings:
 class Connection:
     """How a client reaches the server; made by `connection`.
 
-    `verify` is True for the system's and certifi's authorities, False for none, or an
+    `tls` is True for the system's and certifi's authorities, False for none, or an
     `ssl.SSLContext`.
     """
 
     user_agent: str
-    verify: bool | ssl.SSLContext = True
+    tls: bool | ssl.SSLContext = True
     proxy: str | None = field(default=None, repr=False)  # it may hold a password
     trust_env: bool = True
     max_connections: int = DEFAULT_MAX_CONNECTIONS
@@ -91,7 +93,7 @@ class Connection:
 def connection(
     *,
     app: str | None = None,
-    verify: bool | str | os.PathLike[str] | ssl.SSLContext = True,
+    tls: bool | str | os.PathLike[str] | ssl.SSLContext = True,
     proxy: str | None = None,
     trust_env: bool = True,
     max_connections: int = DEFAULT_MAX_CONNECTIONS,
@@ -100,9 +102,9 @@ def connection(
 ) -> Connection:
     """Check how to connect; raises `ConfigurationError`, which names the setting."""
     if http_client is not None and (
-        http_transport is not None or proxy is not None or verify is not True
+        http_transport is not None or proxy is not None or tls is not True
     ):
-        raise ConfigurationError("With http_client=, set proxy, verify and transport there.")
+        raise ConfigurationError("With http_client=, set proxy, tls and transport there.")
     agent = f"trailseal-python/{VERSION}"
     if app is not None:
         if not _APP.fullmatch(app):
@@ -113,7 +115,7 @@ def connection(
         raise ConfigurationError(f"max_connections must be from 1 to {MAX_CONNECTIONS}.")
     return Connection(
         user_agent=agent,
-        verify=check_verify(verify),
+        tls=check_tls(tls),
         proxy=None if proxy is None else check_proxy(proxy),
         trust_env=trust_env,
         max_connections=max_connections,
@@ -133,6 +135,7 @@ def load(
     headers: Mapping[str, str] | None = None,
     trusted_keys: Sequence[str] = (),
     disabled: bool | None = None,
+    signer: _signing.Signer | None = None,
     hooks: Hooks | Iterable[Hooks] = (),
     environ: Mapping[str, str] | None = None,
 ) -> Settings:
@@ -152,6 +155,9 @@ def load(
         headers=check_headers(headers or {}),
         trusted_keys=tuple(trusted_keys),
         disabled=off,
+        signer=None
+        if off
+        else _signing.check(signer) or _signing.Ed25519Signer.from_environment(env),
         hooks=check_hooks(hooks),
     )
 
@@ -197,27 +203,27 @@ def check_base_url(url: str, region: str | None = None) -> str:
     return url.rstrip("/")
 
 
-def check_verify(
-    verify: bool | str | os.PathLike[str] | ssl.SSLContext,
+def check_tls(
+    tls: bool | str | os.PathLike[str] | ssl.SSLContext,
 ) -> bool | ssl.SSLContext:
     """Return True, False or a context; a path is a file or folder of trusted authorities (PEM)."""
-    if isinstance(verify, bool):
-        return verify
+    if isinstance(tls, bool):
+        return tls
     import ssl  # noqa: PLC0415  # a tenth of what importing the package costs
 
-    if isinstance(verify, ssl.SSLContext):
-        return verify
-    if not isinstance(verify, str | os.PathLike):
-        raise ConfigurationError("verify must be True, False, a path or an ssl.SSLContext.")
+    if isinstance(tls, ssl.SSLContext):
+        return tls
+    if not isinstance(tls, str | os.PathLike):
+        raise ConfigurationError("tls must be True, False, a path or an ssl.SSLContext.")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # these authorities, and no others
     try:
-        if os.path.isdir(verify):  # noqa: PTH112  # pathlib is not loaded otherwise
-            context.load_verify_locations(capath=os.fspath(verify))
+        if os.path.isdir(tls):  # noqa: PTH112  # pathlib is not loaded otherwise
+            context.load_verify_locations(capath=os.fspath(tls))
         else:
-            context.load_verify_locations(cafile=os.fspath(verify))
-        return context
+            context.load_verify_locations(cafile=os.fspath(tls))
     except OSError:
-        raise ConfigurationError("verify: the CA bundle cannot be read (PEM is needed).") from None
+        raise ConfigurationError("tls: the CA bundle cannot be read (PEM is needed).") from None
+    return context
 
 
 def check_proxy(proxy: str) -> str:

@@ -88,8 +88,8 @@ def test_the_wrong_kind_of_client_is_named() -> None:
 @pytest.mark.parametrize(
     ("setting", "value"),
     [
-        ("verify", "/no/such/file"),
-        ("verify", 5),
+        ("tls", "/no/such/file"),
+        ("tls", 5),
         ("proxy", "ftp://p.test"),
         ("proxy", "p.test:8080"),
         ("max_connections", 0),
@@ -131,8 +131,8 @@ def test_a_proxy_is_used(from_environment: bool, monkeypatch: pytest.MonkeyPatch
 def test_given_authorities_are_the_only_ones(tmp_path: Path) -> None:
     """A CA bundle replaces the system's; a context is taken as it is."""
     context = ssl.create_default_context()
-    assert config.check_verify(context) is context
-    empty = config.check_verify(str(tmp_path))
+    assert config.check_tls(context) is context
+    empty = config.check_tls(str(tmp_path))
     assert isinstance(empty, ssl.SSLContext)
     assert empty.verify_mode is ssl.CERT_REQUIRED
     assert empty.check_hostname

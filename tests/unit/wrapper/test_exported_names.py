@@ -19,9 +19,9 @@ NAMES = [
         "BatchResult",
         "Caller",
     ),
-    *("Checkpoint", "Client", "ConsistencyProof", "Download", "DownloadedFile", "Event", "Export"),
+    *("Checkpoint", "Client", "ConsistencyProof", "Download", "DownloadedFile", "Ed25519Signer", "Event", "Export"),
     *("InclusionProof", "Operation", "Page", "Pager", "Receipt", "Resource", "Schema"),
-    *("Search", "TrailSealError", "UnreadFailuresWarning", "Usage", "VerificationKey"),
+    *("Search", "Signer", "TrailSealError", "UnreadFailuresWarning", "Usage", "VerificationKey"),
     *("context", "errors", "verify"),
 ]
 

@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 from trailseal._events import prepare
 from trailseal._ids import timestamp
+from trailseal._signing import Signer
 from trailseal.delivery._file import SpoolFile, check_folder, spool_files
 from trailseal.delivery.batching import Item, Limits, Send
 from trailseal.delivery.memory import MAX_EVENTS, Memory, Raw
@@ -56,6 +57,7 @@ class Options:
         make_send: Makes the callable that sends; called once in each process.
         destination: Whither events go: spool files of another destination are left alone.
         tenant: Filled into events that name none.
+        signer: Signs events, in the thread that logs them.
         folder: Of the spool, looked at when delivery starts; None without one.
         on_full: What happens to an event for which there is no room.
         max_events: Of the queue in memory.
@@ -66,6 +68,7 @@ class Options:
     make_send: Callable[[], Send]
     destination: str
     tenant: str | None = None
+    signer: Signer | None = None
     folder: str | os.PathLike[str] | None = None
     on_full: OnFull = "raise"
     max_events: int = MAX_EVENTS

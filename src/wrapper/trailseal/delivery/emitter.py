@@ -20,8 +20,9 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from trailseal._event_rules import FIELDS
-from trailseal._events import EventLike, Prepared, prepare
+from trailseal._events import EventLike, Prepared
 from trailseal._ids import uuid7
+from trailseal._signing import prepare
 from trailseal.delivery._life import Life, Options
 from trailseal.delivery.stats import Stats
 from trailseal.delivery.worker import is_sending
@@ -52,13 +53,14 @@ class Emitter:
         life = self._life or self._start()
         made_ns: int | None = None
         data, event_id = None, event.get("id")
-        if _is_plausible(event):
+        signer = self._options.signer  # which may fail: then it is the caller who is told
+        if signer is None and _is_plausible(event):
             try:
                 data = marshal.dumps(cast("dict[str, Any]", event))
             except ValueError:
                 data = None  # an Actor, a datetime: `prepare` knows them
         if data is None:
-            prepared = prepare(event, tenant=self._options.tenant)
+            prepared = prepare(event, tenant=self._options.tenant, signer=signer)
             event_id, data = prepared.id, prepared.content
         else:
             made_ns = time.time_ns()

@@ -34,6 +34,7 @@
     ├── TransportError
     │   └── ConnectError, ReadError, TimeoutError
     ├── UnexpectedResponseError
+    ├── SigningError
     ├── DeliveryError
     │   └── SpoolFullError, ClosedError
     └── IntegrityError (see trailseal.verify.errors)
@@ -77,6 +78,7 @@ from trailseal.errors._tree import (
     SchemaNotRegisteredError,
     ServerError,
     SignatureInvalidError,
+    SigningError,
     SpoolFullError,
     StorageFullError,
     TimeoutError,  # noqa: A004  # the library's own
@@ -140,6 +142,7 @@ __all__ = [
     "SchemaNotRegisteredError",
     "ServerError",
     "SignatureInvalidError",
+    "SigningError",
     "SpoolFullError",
     "StorageFullError",
     "TimeoutError",

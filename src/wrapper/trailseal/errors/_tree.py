@@ -281,6 +281,12 @@ class UnexpectedResponseError(ApiError, codes=("response_invalid",)):
     advice = "Check that the base URL is a TrailSeal server and what proxies stand before it."
 
 
+class SigningError(ApiError, codes=("signing_failed",)):
+    """The signer failed, so the event was not sent."""
+
+    advice = "Its cause is in __cause__; log the event again when the signer works."
+
+
 class DeliveryError(ApiError, codes=("delivery_failed",)):
     """Background delivery cannot take an event."""
 
