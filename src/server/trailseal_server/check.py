@@ -5,22 +5,22 @@ Rules:
 - Each damage is named once, where it is. Of a leaf there are three copies (entry, `leaf_hash`, the
   tile): the tree goes on with the one that holds, so that one bad row does not accuse the rest.
   Behind a missing event no root can be computed, and that is said.
-- A checkpoint must be, byte for byte, what this key signs (Ed25519 is deterministic, RFC 8032) for
-  its size and the root computed here; the log's last one is its largest, within its size.
+- A checkpoint must be, byte for byte, a note about its size and the root computed here, signed by
+  keys of this database; the log's last one is its largest, within its size.
 - Not checked, because no hash covers them: `sent_at`, `published_at`, settings; nor the indexes for
   searching. A checkpoint that was removed below the last one is missed only by `kept`.
 """
 
 import base64
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
 from .check_events import faults
 from .commitments import leaf_hash
 from .log import HASH_BYTES, extend, fold, split
-from .signer import Signer
+from .signer import signed_by
 from .store import Store, audit, checkpoints
 from .store.audit import Extent
 from .store.checkpoints import CheckpointRow
@@ -71,12 +71,13 @@ class Tree:
 
 
 class Check:
-    """A check of one store; `signer` holds the key and the origins' prefix. `logs`, `events` and
-    `checkpoints` count what was looked at."""
+    """A check of one store: its origins' prefix, and the public keys that may have signed.
+    `logs`, `events` and `checkpoints` count what was looked at."""
 
-    def __init__(self, store: Store, signer: Signer) -> None:
+    def __init__(self, store: Store, prefix: str, public_keys: Sequence[bytes]) -> None:
         self._store = store
-        self._signer = signer
+        self._prefix = prefix
+        self._keys = public_keys
         self.logs = self.events = self.checkpoints = 0
 
     def all(self) -> Iterator[Finding]:
@@ -92,7 +93,7 @@ class Check:
         found = _NOTE.match(note)
         if found is None:
             raise ValueError("the kept file is no checkpoint: origin, size and root, a line each")
-        log_id, size = found[1].removeprefix(self._signer.origin("")), int(found[2])
+        log_id, size = found[1].removeprefix(f"{self._prefix}/"), int(found[2])
         with self._store.read() as connection:
             row = checkpoints.at(connection, log_id, size)
         if row is None or row.note != note:
@@ -104,7 +105,7 @@ class Check:
         extent = audit.extent(self._store, log_id)
         if extent is None:
             raise ValueError(f"there is no log {log_id}")
-        walk = _Walk(self._store, self._signer, extent)
+        walk = _Walk(self._store, f"{self._prefix}/{log_id}", self._keys, extent)
         for where, reason in walk.faults():
             yield Finding(log_id, where, reason)
         self.logs += 1
@@ -115,9 +116,12 @@ class Check:
 class _Walk:
     """One log, from its first event to its last; each fault is a place and a reason."""
 
-    def __init__(self, store: Store, signer: Signer, extent: Extent) -> None:
+    def __init__(
+        self, store: Store, origin: str, public_keys: Sequence[bytes], extent: Extent
+    ) -> None:
         self._store = store
-        self._signer = signer
+        self._origin = origin
+        self._keys = public_keys
         self._extent = extent
         self._log = extent.log
         self._tree = Tree()
@@ -205,12 +209,11 @@ class _Walk:
             root = fold(self._tree.edge)
         if row.root_hash != root:
             yield where, "its root is not that of the events"
-        origin = self._signer.origin(row.log_id)
-        text = f"{origin}\n{row.tree_size}\n{base64.b64encode(root).decode()}\n"
+        text = f"{self._origin}\n{row.tree_size}\n{base64.b64encode(root).decode()}\n"
         if row.note.partition("\n\n")[0] + "\n" != text:
             yield where, "its note is about another origin, size or root"
-        elif row.note != self._signer.sign_note(origin, text):
-            yield where, "its signature is not by this key"
+        elif not signed_by(row.note, self._origin, text, self._keys):
+            yield where, "its signature is not by a key of this database"
 
 
 def _row_faults(extent: Extent) -> Iterator[Fault]:

@@ -122,23 +122,44 @@ def revoke_key(given: argparse.Namespace) -> int:
     return DONE
 
 
+def rotate_signing_key(given: argparse.Namespace) -> int:
+    """Put a new key beside the one that signs checkpoints: both sign, from the next start on."""
+    from .signing_key import rotate
+
+    path = Settings.load(database_url=given.database_url).key_file
+    rotate(path)
+    _out(f"{path} holds a new key. Give the file to every process and start it again.")
+    _out("When your readers trust the new key of GET /v1/keys: trailseal-server signing-key retire")
+    return DONE
+
+
+def retire_signing_key(given: argparse.Namespace) -> int:
+    """Take the old key away: the new one signs alone, from the next start on."""
+    from .signing_key import retire
+
+    path = Settings.load(database_url=given.database_url).key_file
+    retire(path)
+    _out(f"{path} holds the new key alone. Give the file to every process and start it again")
+    return DONE
+
+
 def check(given: argparse.Namespace) -> int:
     """Recompute every hash, and name what is damaged; with --json one object a line."""
     from .check import Check
-    from .signer import Signer, read_key
+    from .signing_key import read_key_file
     from .store import audit, checkpoints
 
     settings = Settings.load(database_url=given.database_url)
     if settings.database_url.startswith("sqlite") and not os.path.exists(settings.place):  # noqa: PTH110 - a URL's path
         raise ValueError(f"there is no database {settings.place}")
-    key = read_key(settings.key_file)
+    keys = read_key_file(settings.key_file).public_keys
     store = audit.open_for_check(settings.database_url)
     try:
         with store.read() as connection:
             prefix = checkpoints.origin_prefix(connection)
         if prefix is None:
             raise ValueError("the database has no origin yet: no server has run on it")
-        checked = Check(store, Signer(store, key, prefix))
+        checked = Check(store, prefix, keys)
         damages = 0
         kept = checked.kept(given.contains.read_text("utf-8")) if given.contains else ()
         for found in chain(kept, checked.log(given.log) if given.log else checked.all()):
@@ -202,6 +223,11 @@ def _parser() -> argparse.ArgumentParser:
     creating.add_argument("--expires-in", type=lifetime, metavar="90d", help="12h, 90d, 4w")
     add(of_keys, "list", list_keys)
     add(of_keys, "revoke", revoke_key).add_argument("key_id", metavar="KEY_ID")
+    about = "Change the key that signs checkpoints, in two steps."
+    signing = commands.add_parser("signing-key", help=about, description=about)
+    of_signing = signing.add_subparsers(required=True, metavar="COMMAND")
+    add(of_signing, "rotate", rotate_signing_key)
+    add(of_signing, "retire", retire_signing_key)
     checking = add(commands, "check", check)
     checking.add_argument("--log", metavar="LOG_ID", help="this log only")
     about = "a checkpoint kept elsewhere: damaged unless it is one of this database still"

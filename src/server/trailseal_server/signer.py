@@ -6,34 +6,35 @@ Rules:
 - Before signing, the root is computed from the stored hashes. It must be that of the log's compact
   range, and the same hashes must give the last checkpoint's root: a database that was damaged or
   put back is refused (SignerError), not signed.
-- Origin = `<prefix>/<log_id>` = the key's name in the note. One key signs for all logs.
-- A database whose last checkpoint another key signed is refused (KeyFileError), and no new key is
-  made for it: readers would take its next checkpoint for a forgery.
+- Origin = `<prefix>/<log_id>` = the key's name in the note. One key signs for all logs; while it is
+  changed, the new one and the old one do (signing_key.py).
+- A database that none of the file's keys signed before is refused (KeyFileError), and no new key
+  is made for it: readers would take its next checkpoint for a forgery.
 - A background thread looks about once a second; `seal` signs at once; `wait` waits for a checkpoint
   that covers an index, with a deadline.
 """
 
 import base64
 import logging
-import os
 import threading
 import time
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from .last_checkpoint import SUFFIX, LastCheckpoint, missing
 from .log import fold, range_hash, split
 from .problems import Problem
-from .store import Connection, SQLAlchemyError, Store, checkpoints, logs
+from .signing_key import KeyFileError, load_key_file, public
+from .store import Connection, SQLAlchemyError, Store, checkpoints, logs, signers
 from .store.checkpoints import CheckpointRow
 from .store.tiles import NodeReader
 
 INTERVAL_S = 1.0  # an event stays pending about this long
 MAX_RACES = 10  # lost one after the other, to processes that sign the same log
-SEED_BYTES = 32
 ED25519 = b"\x01"  # signature type in a signed note's key id
 PUT_BACK = (
     "This database has checkpoints that its own key signed: put that key file back from your copy, "
@@ -56,46 +57,20 @@ class OlderDatabaseError(SignerError, ValueError):
     """A database that lacks what this server published: signing in it would fork its logs."""
 
 
-class KeyFileError(SignerError, ValueError):
-    """A key file that is no key, or not the one that signed this database's checkpoints."""
-
-
-def load_key(path: Path) -> Ed25519PrivateKey:
-    """The key in a file of 64 hex digits, mode 0600; made if there is no file."""
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return read_key(path)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(os.urandom(SEED_BYTES).hex() + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    return read_key(path)
-
-
-def read_key(path: Path) -> Ed25519PrivateKey:
-    """The key in a file; raises OSError without one, SignerError for anything else."""
-    try:
-        return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(path.read_text()))
-    except ValueError:
-        raise KeyFileError(f"{path} does not hold a key: 64 hex digits") from None
-
-
 class Signer:
     """Signs for all logs of a store. `prefix` is what the database's origins begin with."""
 
     def __init__(
         self,
         store: Store,
-        key: Ed25519PrivateKey,
+        keys: Sequence[Ed25519PrivateKey],
         prefix: str,
         last: LastCheckpoint | None = None,
     ) -> None:
         self._store = store
         self._last = last or LastCheckpoint()
-        self._key = key
+        self._keys = keys
         self._prefix = prefix
-        self._public = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
         self._published = threading.Condition()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -109,13 +84,19 @@ class Signer:
         """
         with store.write() as connection:
             chosen = checkpoints.choose_origin_prefix(connection, prefix)
-            last = checkpoints.newest(connection)
-        if last is not None and not key_path.exists():
-            raise KeyFileError(f"{key_path} is missing. {PUT_BACK}")
+            used = checkpoints.newest(connection) is not None
+            ended = {each.public_key: each.retired_at for each in signers.known(connection)}
+            if used and not key_path.exists():
+                raise KeyFileError(f"{key_path} is missing. {PUT_BACK}")
+            held = load_key_file(key_path)
+            mine = [public(key) for key in held.keys]
+            if used and not any(each.hex() in ended for each in mine):
+                raise KeyFileError(f"{key_path} holds another key. {PUT_BACK}")
+            if any(ended.get(each.hex()) for each in mine):
+                raise KeyFileError(f"{key_path} holds a key that was retired: it is an old copy")
+            signers.keep(connection, mine, held.retired)
         remembered = LastCheckpoint(key_path.with_name(key_path.name + SUFFIX))
-        signer = cls(store, load_key(key_path), chosen, remembered)
-        if last is not None and not signer._signed(last):
-            raise KeyFileError(f"{key_path} holds another key. {PUT_BACK}")
+        signer = cls(store, held.keys, chosen, remembered)
         remembered.load()
         with store.read() as connection:
             signer._refuse_older(connection, remembered.note)
@@ -137,19 +118,10 @@ class Signer:
         """The log's name in checkpoints."""
         return f"{self._prefix}/{log_id}"
 
-    def verifier_key(self, origin: str) -> str:
-        """The key as C2SP signed-note writes it: `<name>+<hash>+<base64>`."""
-        key = base64.b64encode(ED25519 + self._public).decode()
-        return f"{origin}+{self._key_hash(origin).hex()}+{key}"
-
-    def verification_keys(self, log_id: str) -> list[str]:
-        """The keys that sign this log's checkpoints."""
-        return [self.verifier_key(self.origin(log_id))]
-
     def sign_note(self, origin: str, text: str) -> str:
         """A signed note over `text`, which ends with a newline."""
-        signature = self._key_hash(origin) + self._key.sign(text.encode())
-        return f"{text}\n\u2014 {origin} {base64.b64encode(signature).decode()}\n"
+        lines = [_line(origin, public(key), key.sign(text.encode())) for key in self._keys]
+        return f"{text}\n{''.join(lines)}"
 
     def seal(self, log_id: str) -> CheckpointRow:
         """The checkpoint of the log as it is now, signed unless there is one.
@@ -244,11 +216,34 @@ class Signer:
             self._published.notify_all()
         return row
 
-    def _signed(self, row: CheckpointRow) -> bool:
-        """Whether this key's id stands in a checkpoint's note."""
-        origin = self.origin(row.log_id)
-        signature = row.note.rpartition(f"\n\u2014 {origin} ")[2]
-        return base64.b64decode(signature)[:4] == self._key_hash(origin)
 
-    def _key_hash(self, origin: str) -> bytes:
-        return sha256(origin.encode() + b"\n" + ED25519 + self._public).digest()[:4]
+def verifier_key(origin: str, public_key: bytes) -> str:
+    """The key as C2SP signed-note writes it: `<name>+<hash>+<base64>`."""
+    key = base64.b64encode(ED25519 + public_key).decode()
+    return f"{origin}+{_key_hash(origin, public_key).hex()}+{key}"
+
+
+def signed_by(note: str, origin: str, text: str, public_keys: Iterable[bytes]) -> bool:
+    """Whether a note is `text` and right signatures by these keys, each at most once, and no more."""
+    head = f"{text}\n"
+    by_hash = {_key_hash(origin, each): each for each in public_keys}
+    lines = note.removeprefix(head).splitlines(keepends=True)
+    for line in lines:
+        try:
+            signature = base64.b64decode(line.rpartition(" ")[2].strip())
+            key = by_hash.pop(signature[:4])
+            Ed25519PublicKey.from_public_bytes(key).verify(signature[4:], text.encode())
+        except (KeyError, ValueError, InvalidSignature):
+            return False
+        if line != _line(origin, key, signature[4:]):
+            return False
+    return bool(lines) and note.startswith(head)
+
+
+def _line(origin: str, public_key: bytes, signature: bytes) -> str:
+    signed = base64.b64encode(_key_hash(origin, public_key) + signature).decode()
+    return f"\u2014 {origin} {signed}\n"
+
+
+def _key_hash(origin: str, public_key: bytes) -> bytes:
+    return sha256(origin.encode() + b"\n" + ED25519 + public_key).digest()[:4]

@@ -10,6 +10,7 @@ from sqlalchemy import update
 from trailseal_server import commitments, prepare
 from trailseal_server.auth import Caller
 from trailseal_server.signer import Signer
+from trailseal_server.signing_key import public
 from trailseal_server.store import Store, logs, micros
 from trailseal_server.store import append as writing
 from trailseal_server.store.pages import Reader
@@ -27,7 +28,8 @@ class Trail:
         self.store = store
         self.reader = Reader(store)
         self._key = Ed25519PrivateKey.generate()
-        self.signer = Signer(store, self._key, PREFIX)
+        self.signer = Signer(store, [self._key], PREFIX)
+        self.public_keys = [public(self._key)]
 
     def caller(self, tenant_id: str | None = None) -> Caller:
         return Caller("key_test", tenant_id, None, frozenset({"admin"}))

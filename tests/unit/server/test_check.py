@@ -12,7 +12,7 @@ from trailseal_server.check import Check
 from trailseal_server.store import audit
 from trailseal_server.store.schema import checkpoints, events, logs, tiles
 
-from .conftest import START, Trail
+from .conftest import PREFIX, START, Trail
 
 SIZE = 600  # two complete tiles, and leaves beyond them
 EVENT = {"action": "invoice.deleted", "actor": {"id": "u"}, "occurred_at": "2026-01-01T00:00:00Z"}
@@ -35,9 +35,14 @@ def shared(shared_trail: Callable[[], Trail]) -> Trail:
     return trail
 
 
+def checker(trail: Trail) -> Check:
+    """A check of the trail's database with its own key."""
+    return Check(trail.store, PREFIX, trail.public_keys)
+
+
 def damages(trail: Trail) -> list[tuple[str, str]]:
     """Log and place of each finding."""
-    return [(found.log_id, found.where) for found in Check(trail.store, trail.signer).all()]
+    return [(found.log_id, found.where) for found in checker(trail).all()]
 
 
 def flip(value: Any, bit: int) -> Any:
@@ -92,7 +97,7 @@ def test_v7_one_flipped_bit_is_named_and_nothing_else(
 
 def test_a_good_database_is_clean(shared: Trail) -> None:
     """No false alarm: logs with and without tiles, of a tenant, empty, sealed and unsealed."""
-    check = Check(shared.store, shared.signer)
+    check = checker(shared)
     assert list(check.all()) == []
     assert (check.logs, check.events, check.checkpoints) == (3, SIZE + 2, 4)
 
@@ -124,14 +129,14 @@ def test_a_log_that_went_back_is_named(trail: Trail) -> None:
     trail.signer.seal("a")
     with trail.store.write() as connection:
         connection.execute(update(logs).values(old))
-    reasons = [found.reason for found in Check(trail.store, trail.signer).all()]
+    reasons = [found.reason for found in checker(trail).all()]
     assert "events reach to 5, beyond its size 3" in reasons
     assert "beyond the log's size 3" in reasons
 
 
 def test_v3_an_older_database_lacks_the_checkpoint_that_was_kept(shared: Trail) -> None:
     """A copy that agrees with itself is only betrayed by what was published since."""
-    check = Check(shared.store, shared.signer)
+    check = checker(shared)
     kept = shared.signer.seal("main").note
     assert list(check.kept(kept)) == []
     later = kept.replace("\n600\n", "\n601\n")
@@ -144,8 +149,8 @@ def test_v3_an_older_database_lacks_the_checkpoint_that_was_kept(shared: Trail) 
 def test_checkpoints_of_another_key_are_named(shared: Trail) -> None:
     """The signature, and nothing else, is wrong."""
     stranger = Trail(shared.store)
-    found = list(Check(shared.store, stranger.signer).log("main"))
-    assert {each.reason for each in found} == {"its signature is not by this key"}
+    found = list(Check(shared.store, PREFIX, stranger.public_keys).log("main"))
+    assert {each.reason for each in found} == {"its signature is not by a key of this database"}
     assert len(found) == 3
 
 
@@ -175,7 +180,7 @@ def test_text_that_is_no_utf8_any_more_is_damage_and_no_failure(
         connection.exec_driver_sql(text)
     store = audit.open_for_check(str(trail.store.engine.url))
     try:
-        found = list(Check(store, trail.signer).all())
+        found = list(Check(store, PREFIX, trail.public_keys).all())
     finally:
         store.close()
     assert [each.where for each in found] == ["event 1"]

@@ -9,14 +9,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import update
+from trailseal.verify import ProofError, VerifierKey
+from trailseal.verify.note import Note
 from trailseal_server.auth import Caller
+from trailseal_server.check import Check
 from trailseal_server.ingest import Ingest
 from trailseal_server.log import EMPTY_ROOT
 from trailseal_server.problems import Problem
-from trailseal_server.signer import KeyFileError, Signer, SignerError, load_key
-from trailseal_server.store import Store, checkpoints, keys, logs, tiles
+from trailseal_server.signer import Signer, SignerError, signed_by, verifier_key
+from trailseal_server.signing_key import (
+    KeyFileError,
+    load_key_file,
+    public,
+    read_key_file,
+    retire,
+    rotate,
+)
+from trailseal_server.store import Store, checkpoints, keys, logs, signers, tiles
 from trailseal_server.store.schema import events
 from trailseal_server.store.schema import logs as logs_table
 
@@ -52,22 +63,24 @@ def test_a_checkpoint_is_the_note_of_the_vectors(store: Store) -> None:
     vectors = json.loads(VECTORS.read_text())
     key = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
     origin, rest = vectors["checkpoint"].split("\n", 1)
-    signer = Signer(store, key, origin.rsplit("/", 1)[0])
+    signer = Signer(store, [key], origin.rsplit("/", 1)[0])
     text = f"{origin}\n" + rest.split("\n\n")[0] + "\n"
     assert signer.sign_note(origin, text) == vectors["checkpoint"]
-    assert signer.verification_keys("org_789") == [vectors["verifier_key"]]
+    assert verifier_key(origin, public(key)) == vectors["verifier_key"]
 
 
-def test_seal_signs_what_is_committed(store: Store, ingest: Ingest, signer: Signer) -> None:
+def test_seal_signs_what_is_committed(
+    store: Store, ingest: Ingest, signer: Signer, tmp_path: Path
+) -> None:
     """The note verifies, is stored, and a second seal of the same size is the same checkpoint."""
     grow(ingest, 0, 300)
     row = signer.seal("main")
     assert row.tree_size == 300
     text, _, signature = row.note.partition("\n\n")
     assert text.split("\n") == ["log.example/main", "300", base64.b64encode(row.root_hash).decode()]
-    public = base64.b64decode(signer.verification_keys("main")[0].split("+", 2)[2])[1:]
+    key = read_key_file(tmp_path / "signing.key").keys[0]
     raw = base64.b64decode(signature.split(" ")[2])
-    Ed25519PublicKey.from_public_bytes(public).verify(raw[4:], (text + "\n").encode())
+    key.public_key().verify(raw[4:], (text + "\n").encode())
     assert signer.seal("main") == row
     with store.read() as connection:
         assert checkpoints.latest(connection, "main") == row
@@ -141,12 +154,77 @@ def test_the_background_signer_covers_what_others_wait_for(ingest: Ingest, signe
 def test_the_key_file_is_private_and_kept(tmp_path: Path) -> None:
     """Mode 0600, made once, refused when it holds something else."""
     path = tmp_path / "key"
-    first = load_key(path)
+    first = load_key_file(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert load_key(path).private_bytes_raw() == first.private_bytes_raw()
-    path.write_text("no key")
-    with pytest.raises(SignerError):
-        load_key(path)
+    assert load_key_file(path).public_keys == first.public_keys
+    for wrong in (
+        "no key",
+        "",
+        "retired " + "00" * 32,
+        first.keys[0].private_bytes_raw().hex() * 2,
+    ):
+        path.write_text(wrong)
+        with pytest.raises(KeyFileError):
+            load_key_file(path)
+
+
+def test_a_key_is_changed_in_two_steps_and_old_checkpoints_stay_good(
+    store: Store, ingest: Ingest, signer: Signer, tmp_path: Path
+) -> None:
+    """While both keys sign, a reader with either one believes; afterwards the new one signs alone,
+    the old one is listed with its end, an old copy of the file is refused, a check knows both."""
+    path, origin = tmp_path / "signing.key", "log.example/main"
+    grow(ingest, 0, 1)
+    notes = [signer.seal("main").note]
+    copy = path.read_text()
+    new, old = rotate(path).public_keys
+    with pytest.raises(KeyFileError, match="retire"):
+        rotate(path)
+    grow(ingest, 1, 1)
+    notes.append(Signer.open(store, path, "log.example").seal("main").note)
+    assert retire(path).public_keys == [new, old]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    grow(ingest, 2, 1)
+    notes.append(Signer.open(store, path, "log.example").seal("main").note)
+
+    believed = [[believes(note, origin, key) for key in (old, new)] for note in notes]
+    assert believed == [[True, False], [True, True], [False, True]]
+    with store.read() as connection:
+        listed = {each.public_key: each.retired_at for each in signers.known(connection)}
+    assert listed.keys() == {old.hex(), new.hex()}
+    assert listed[new.hex()] is None
+    assert listed[old.hex()] is not None
+    assert list(Check(store, "log.example", read_key_file(path).public_keys).all()) == []
+    assert len(list(Check(store, "log.example", [new]).all())) == 2
+    path.write_text(copy)
+    with pytest.raises(KeyFileError, match="retired"):
+        Signer.open(store, path, "log.example")
+
+
+def believes(note: str, origin: str, public_key: bytes) -> bool:
+    """Whether a reader, who holds one key, takes the note."""
+    key = VerifierKey.parse(verifier_key(origin, public_key))
+    try:
+        Note.parse(note).verify([key], origin)
+    except ProofError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("change", ["twice", "foreign", "other text", "unsigned", "padding"])
+def test_a_note_that_is_not_exactly_signed_is_no_checkpoint(change: str) -> None:
+    """The check accepts the text and right signatures of our keys, and no byte more."""
+    key, origin, text = Ed25519PrivateKey.generate(), "log.example/main", "log.example/main\n1\nx\n"
+    line = Signer(None, [key], "log.example").sign_note(origin, text).removeprefix(f"{text}\n")  # type: ignore[arg-type]
+    wrong = {
+        "twice": f"{text}\n{line}{line}",
+        "foreign": Signer(None, [key, Ed25519PrivateKey.generate()], "").sign_note(origin, text),  # type: ignore[arg-type]
+        "other text": f"{text}x\n\n{line}",
+        "unsigned": f"{text}\n",
+        "padding": f"{text}\n{line[:-1]} \n",
+    }
+    assert signed_by(f"{text}\n{line}", origin, text, [public(key)])
+    assert not signed_by(wrong[change], origin, text, [public(key)])
 
 
 def test_another_key_than_the_databases_own_is_refused(
@@ -161,7 +239,7 @@ def test_another_key_than_the_databases_own_is_refused(
     with pytest.raises(KeyFileError, match=r"missing.*TRAILSEAL_SIGNING_KEY_FILE"):
         Signer.open(store, key, "log.example")
     assert not key.exists()
-    load_key(key)
+    load_key_file(key)
     with pytest.raises(KeyFileError, match="another key"):
         Signer.open(store, key, "log.example")
     key.write_text(kept)

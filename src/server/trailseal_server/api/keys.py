@@ -1,6 +1,7 @@
 """Public keys: those that sign a log's checkpoints, and those of clients who sign their events."""
 
 from base64 import b64decode, b64encode
+from operator import itemgetter
 from typing import Any
 
 from starlette.responses import Response
@@ -8,20 +9,21 @@ from starlette.responses import Response
 from ..contract import operation
 from ..cursors import Cursor, query_hash
 from ..problems import FieldError, Problem
-from ..store import Connection, micros, selections, signing_keys
+from ..signer import verifier_key
+from ..store import Connection, micros, selections, signers, signing_keys
 from ..store.pages import DEFAULT_LIMIT, PageRequest
+from ..store.signers import CheckpointKey
 from ..store.signing_keys import SigningKey
 from ..targets import open_log, target_of
 from ._http import ServerCall, answer, log_of
 
 MAX_KEYS = 1000  # of one log, revoked ones included: they are listed from memory
-TYPE_BYTES = 1  # a C2SP vkey has the signature's type before the key
 KEY_BYTES = 32
 
 
 @operation("listVerificationKeys")
 def list_verification_keys(call: ServerCall) -> Response:
-    """A page of this log's keys by creation; those of checkpoints are the oldest."""
+    """A page of this log's keys, by creation."""
     params, reader, log_id = call.params, call.services.reader, log_of(call)
     order, limit = params.get("order", "desc"), params.get("limit", DEFAULT_LIMIT)
     request = PageRequest(order, limit, params.get("cursor"))
@@ -101,26 +103,36 @@ def _instant(body: dict[str, Any], name: str) -> int | None:
 
 def _all(call: ServerCall, connection: Connection, log_id: str) -> list[dict[str, Any]]:
     clients = [_show(key) for key in signing_keys.all_of(connection, log_id)]
-    return _checkpoint_keys(call, connection, log_id) + clients
+    found = _checkpoint_keys(call, connection, log_id) + clients
+    return sorted(found, key=itemgetter("created_at"))
 
 
 def _checkpoint_keys(call: ServerCall, connection: Connection, log_id: str) -> list[dict[str, Any]]:
-    since = micros.text(selections.find_log(connection, log_id).created_at)
-    return [_signers(text, since) for text in call.services.signer.verification_keys(log_id)]
+    log, origin = selections.find_log(connection, log_id), call.services.signer.origin(log_id)
+    keys = [
+        key
+        for key in signers.known(connection)
+        if key.retired_at is None or key.retired_at >= log.created_at
+    ]
+    return [_signs(key, origin, max(key.since, log.created_at)) for key in keys]
 
 
-def _signers(text: str, since: str) -> dict[str, Any]:
-    """A `VerificationKey` from a C2SP vkey, `<name>+<hash>+<base64 of type and key>`."""
-    _, key_hash, encoded = text.split("+", 2)
-    return {
-        "key_id": key_hash,
+def _signs(key: CheckpointKey, origin: str, since: int) -> dict[str, Any]:
+    """A `VerificationKey` of a key that signs checkpoints."""
+    public_key = bytes.fromhex(key.public_key)
+    text = verifier_key(origin, public_key)
+    body = {
+        "key_id": text.split("+", 2)[1],
         "kind": "checkpoint",
         "algorithm": "ed25519",
-        "public_key": b64encode(b64decode(encoded)[TYPE_BYTES:]).decode(),
+        "public_key": b64encode(public_key).decode(),
         "verifier_key": text,
-        "created_at": since,
-        "valid_from": since,
+        "created_at": micros.text(since),
+        "valid_from": micros.text(since),
     }
+    if key.retired_at is not None:
+        body["valid_to"] = micros.text(key.retired_at)
+    return body
 
 
 def _show(key: SigningKey) -> dict[str, Any]:
