@@ -22,6 +22,7 @@ from .commitments import (
     prepare,
 )
 from .store import micros
+from .store.records import unpacked
 
 EMPTY = frozenset({b"null", b"{}", b"[]"})  # what a redaction may leave behind
 NEVER_REDACTED = frozenset({b'["id"]', b'["action"]'})
@@ -47,7 +48,7 @@ def _body_faults(_log_id: str, row: Any) -> Iterator[str]:
     if row.seed is not None:
         committed = fields_hash(prepared, decode_seed(row.seed))
     else:
-        salts, redactions = orjson.loads(row.salts), orjson.loads(row.redactions)
+        salts, redactions = orjson.loads(row.salts), orjson.loads(unpacked(row.redactions))
         committed = redacted_fields_hash(prepared, salts, redactions)
     if committed != orjson.loads(row.entry)["fields_hash"]:
         yield "the body with its salts is not what the entry commits to"

@@ -19,7 +19,7 @@ from typing import Any
 import orjson
 
 from .store import micros
-from .store.records import EventRow, opening
+from .store.records import EventRow, opening, unpacked
 
 GZIP_LEVEL = 6  # zlib's default; more costs twice the time for two percent
 GZIP_WBITS = 31  # zlib: 16 for the gzip format, 15 for its largest window
@@ -104,7 +104,7 @@ def _columns(row: EventRow) -> dict[str, Any]:
         "index": row.idx,
         "received_at": micros.text(row.received_at),
         "leaf_hash": row.leaf_hash.hex(),
-        "redactions": orjson.loads(row.redactions) if row.redactions else None,
+        "redactions": orjson.loads(unpacked(row.redactions)) if row.redactions else None,
         **{f"actor_{part}": actor.get(part) for part in ("id", "name", "type", "email")},
         **{f"resource_{part}": first.get(part) for part in ("id", "name", "type")},
         "source": (event.get("source") or {}).get("name"),

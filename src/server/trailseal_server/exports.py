@@ -7,6 +7,7 @@ Rules:
 - Everything about another tenant's export is 404. A log is checked by the caller of this module.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,11 @@ class Exports:
             row = jobs.find_export(connection, caller, export_id)
             jobs.remove(connection, row)
         self._maker.remove(export_id)
+
+    def remove_files(self, export_ids: Iterable[str]) -> None:
+        """Remove the files of exports that are no more."""
+        for export_id in export_ids:
+            self._maker.remove(export_id)
 
     def content(self, caller: Caller, export_id: str) -> Content:
         """The file of a finished export; raises `Problem`: export_not_found, export_expired,

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from operator import itemgetter
 from typing import Literal, NamedTuple
@@ -28,6 +29,7 @@ from .problems import FieldError, Problem
 from .quota import Quotas
 from .store import Connection, Store, logs, micros
 from .store.append import Conflict, Draft, Group, Names, Outcome, Placed, append
+from .store.logs import LogRow
 from .targets import Target, open_log, target_of
 
 MAX_QUEUED = 1024  # requests that wait for the writer; more are refused with `unavailable`
@@ -37,6 +39,7 @@ RETRY_AFTER_S = 1.0
 
 Count = Callable[[Mapping[str, int]], object]  # of outcomes
 Admit = Callable[[Caller, Target, Event, Draft, str], None]  # see admission.py
+Redact = Callable[[Connection, LogRow, Draft], Draft]  # see policies.py
 
 
 @dataclass(slots=True)
@@ -81,8 +84,8 @@ class _Request:
 class Ingest:
     """The write side; `start` and `stop` it.
 
-    `validate` checks one event against the contract, `admit` against schemas and keys; `count` is
-    told the outcomes.
+    `validate` checks one event against the contract, `admit` against schemas and keys; `redact`
+    takes out what the log's policy does not allow; `count` is told the outcomes.
     """
 
     def __init__(
@@ -90,6 +93,7 @@ class Ingest:
         store: Store,
         validate: Validate,
         admit: Admit = lambda *_: None,
+        redact: Redact = lambda _connection, _log, draft: draft,
         *,
         count: Count = lambda _: None,
         clock: Callable[[], int] = micros.now,
@@ -97,6 +101,7 @@ class Ingest:
         self._store = store
         self._validate = validate
         self._admit = admit
+        self._redact = redact
         self._count = count
         self._clock = clock
         self.quotas = Quotas()
@@ -250,7 +255,8 @@ class Ingest:
                     results[n] |= {at: _failed(at, draft, error) for at, draft in part}
                 continue
             groups = [Group([d for _, d in part], requests[n].atomic) for n, part in mine]
-            appended = append(connection, log, groups, now, self._names)
+            redact = None if log.policy_at is None else partial(self._redact, connection, log)
+            appended = append(connection, log, groups, now, self._names, redact)
             for (n, part), outcomes in zip(mine, appended, strict=True):
                 for (position, draft), outcome in zip(part, outcomes, strict=True):
                     results[n][position] = _result(log.log_id, position, draft, outcome)

@@ -14,7 +14,12 @@ from .problems import Problem
 from .store import Store, jobs, micros
 from .store.jobs import JobRow
 
-SCOPES = {"export": "exports", "batch": "events:write", "upload": "events:write"}
+SCOPES = {
+    "export": "exports",
+    "batch": "events:write",
+    "upload": "events:write",
+    "erasure": "privacy",
+}
 
 
 class Operations:
@@ -40,6 +45,8 @@ def show(row: JobRow) -> dict[str, Any]:
     result: dict[str, Any] = {}
     if row.kind == jobs.EXPORT:
         result["export"] = export(row)
+    elif row.kind == jobs.ERASURE:
+        result["erasure"] = erasure(row)
     elif row.result:
         result["batch"] = orjson.Fragment(row.result)
     if row.error:
@@ -52,6 +59,22 @@ def show(row: JobRow) -> dict[str, Any]:
         "created_at": micros.text(row.created_at),
         "expires_at": micros.text(row.expires_at),
         **result,
+    }
+
+
+def erasure(row: JobRow, subject: str | None = None) -> dict[str, Any]:
+    """The contract's `Erasure`; the subject is told while the job has it."""
+    state = jobs.state(row)
+    done = orjson.loads(row.result) if row.result else {}
+    told = {name: done[name] for name in ("events", "exports", "completed_at") if name in done}
+    return {
+        "erasure_id": row.operation_id,
+        "log_id": row.log_id,
+        **({} if subject is None or state not in jobs.ACTIVE else {"subject": subject}),
+        "reason": orjson.loads(row.request)["reason"],
+        "state": state,
+        **told,
+        "created_at": micros.text(row.created_at),
     }
 
 

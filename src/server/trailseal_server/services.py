@@ -16,12 +16,16 @@ from typing import Any
 from .admission import Admission
 from .auth import Authenticator
 from .batches import Batches
+from .erasures import Erasures
 from .exports import Exports
 from .ingest import Ingest
 from .metrics import Metrics
 from .operations import Operations
+from .policies import Policies
 from .problems import FieldError
 from .rates import Rates
+from .redactions import Redactions
+from .retention import Janitor
 from .schemas.registry import Registry
 from .settings import Settings
 from .signatures import Signatures
@@ -31,6 +35,7 @@ from .store.keys import KeyRow
 from .store.pages import Reader
 from .store.searches import Searches
 from .uploads import Uploads
+from .worker import Worker
 
 DEFAULT_LOG = "main"  # of the first key: a server can be tried without any set-up
 
@@ -52,6 +57,9 @@ class Services:
     reader: Reader
     searches: Searches
     exports: Exports
+    redactions: Redactions
+    erasures: Erasures
+    janitor: Janitor
     operations: Operations
     authenticate: Authenticator
     rates: Rates
@@ -77,7 +85,9 @@ class Services:
         schemas, signatures = Registry(store), Signatures(store)
         admission = Admission(schemas, signatures)
         metrics = Metrics(version("trailseal"), lambda: jobs.active(store))
-        ingest = Ingest(store, validate, admission.check, count=metrics.events)
+        policies = Policies(reader.secret)
+        ingest = Ingest(store, validate, admission.check, policies.apply, count=metrics.events)
+        exports, janitor = Exports(reader, signer, settings.exports), Janitor(store)
         batches = Batches(store, ingest, validate)
         return cls(
             store=store,
@@ -90,7 +100,10 @@ class Services:
             signer=signer,
             reader=reader,
             searches=Searches(reader),
-            exports=Exports(reader, signer, settings.exports),
+            exports=exports,
+            redactions=Redactions(store, exports, janitor.removed),
+            erasures=Erasures(reader, exports),
+            janitor=janitor,
             operations=Operations(store),
             authenticate=Authenticator(lambda key: _find(store, key)),
             rates=Rates(settings.requests_per_second),
@@ -107,6 +120,8 @@ class Services:
         self.signer.start()
         self.exports.start()
         self.batches.worker.start()
+        self.erasures.worker.start()
+        self.janitor.start()
         self.uploads.prepare()
         self.uploads.worker.start()
 
@@ -118,7 +133,10 @@ class Services:
             return max(0.0, end - time.monotonic())
 
         self.stopping.set()
-        workers = (self.uploads.worker, self.batches.worker, self.exports.worker)
+        workers: tuple[Worker | Janitor, ...] = (
+            *(self.uploads.worker, self.batches.worker, self.exports.worker),
+            *(self.erasures.worker, self.janitor),
+        )
         for worker in workers:
             worker.put_down()
         self.ingest.stop(left())

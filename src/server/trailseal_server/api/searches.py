@@ -6,7 +6,7 @@ from starlette.responses import Response
 
 from ..contract import operation
 from ._http import ServerCall, answer, empty, log_of
-from ._once import once
+from ._once import Keep, once
 
 
 @operation("createSearch")
@@ -17,7 +17,10 @@ def create_search(call: ServerCall) -> Response:
         searches = call.services.searches
         return 201, searches.create(call.caller, log_of(call), call.body).as_json()
 
-    return once(call, create)
+    def again(search_id: Any) -> Any:
+        return call.services.searches.get(call.caller, search_id).as_json()
+
+    return once(call, create, keep=Keep(lambda found: found["search_id"], again))
 
 
 @operation("getSearch")

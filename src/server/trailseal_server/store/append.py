@@ -8,10 +8,11 @@ Rules:
 - Indexes are contiguous. `received_at` is one instant for a transaction: max(now, the log's last).
 - Leaf hashes, complete tiles, rows, terms and the log's row are one transaction.
 - A writer remembers the names that it knows to be in the database (Names), and forgets them when a
-  transaction fails.
+  transaction fails. Whoever deletes names begins a new epoch of the log's names (rewrite.py): then
+  all of them are written again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -32,7 +33,7 @@ class Draft(NamedTuple):
     event_id: str
     body: bytes
     fields_hash: str
-    seed: str
+    seed: str | None
     signature: dict[str, str] | None
     occurred_at: int | None
     sent_at: int | None
@@ -40,6 +41,8 @@ class Draft(NamedTuple):
     channel_id: str | None
     imported: bool
     terms: Terms
+    salts: bytes | None = None  # with redactions in place of the seed: a policy took fields out
+    redactions: bytes | None = None
 
 
 @dataclass(slots=True)
@@ -72,14 +75,20 @@ class Group:
 
 
 Outcome = Placed | Conflict | Skipped
-Names = set[tuple[str, Term]]  # log and name, of those that the database holds
+Names = set[tuple[str, int, Term]]  # log, its names' epoch, and name, of those in the database
 _Known = tuple[bytes | None, Placed]  # an id's body (None once redacted) and its place
 
 
-def append(
-    connection: Connection, log: LogRow, groups: Sequence[Group], now: int, names: Names
+def append(  # noqa: PLR0917 - all that one append needs
+    connection: Connection,
+    log: LogRow,
+    groups: Sequence[Group],
+    now: int,
+    names: Names,
+    redact: Callable[[Draft], Draft] | None = None,
 ) -> list[list[Outcome]]:
-    """Append the groups, in order, to a log whose row is locked; each draft's outcome."""
+    """Append the groups, in order, to a log whose row is locked; each draft's outcome. `redact`
+    takes fields out of what is stored, after they were committed to."""
     received_at = max(now, log.last_received_at)
     known = _existing(connection, log, [draft.event_id for each in groups for draft in each.drafts])
     received_text = micros.text(received_at)
@@ -105,6 +114,8 @@ def append(
                 result.append(placed)
                 known[draft.event_id] = draft.body, placed
         outcomes.append(result)
+    if fresh and redact is not None:
+        fresh = [(redact(draft), data, leaf) for draft, data, leaf in fresh]
     if fresh:
         _write(connection, log, fresh, received_at, names)
     return outcomes
@@ -152,14 +163,15 @@ def _write(
     rows = [
         (
             *(log_id, index, draft.event_id, received_at, draft.occurred_at, draft.sent_at),
-            *(draft.body, draft.seed, data, leaf),
+            *(draft.body, draft.seed, draft.salts, draft.redactions, data, leaf),
             *(draft.ingested_by, draft.channel_id, draft.imported),
         )
         for index, (draft, data, leaf) in enumerate(fresh, log.size)
     ]
     terms = [draft.terms for draft, _, _ in fresh]
-    new = {(log_id, name) for each in terms for name in each.names} - names
-    found = sorted((log_id, f, storable(v), folded(v), token) for _, (f, v, token) in new)
+    epoch = log.names_epoch
+    new = {(log_id, epoch, name) for each in terms for name in each.names} - names
+    found = sorted((log_id, f, storable(v), folded(v), token) for _, _, (f, v, token) in new)
     grown = after, b"".join(extend(split(log.edge), log.size, leaves)), received_at
     counted = usage.counted(log_id, received_at, [len(draft.body) for draft, _, _ in fresh])
     _engine(connection).insert(connection, log, rows, terms, found, grown, counted)

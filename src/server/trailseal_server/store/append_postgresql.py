@@ -20,12 +20,12 @@ _EXISTING = (
     "WHERE log_id = %s AND event_id = ANY(%s::text[])"
 )
 _EVENTS = (
-    "COPY events (log_id, idx, event_id, received_at, occurred_at, sent_at, body, seed, entry,"
-    " leaf_hash, ingested_by, channel_id, imported) FROM STDIN (FORMAT BINARY)"
+    "COPY events (log_id, idx, event_id, received_at, occurred_at, sent_at, body, seed, salts, "
+    "redactions, entry, leaf_hash, ingested_by, channel_id, imported) FROM STDIN (FORMAT BINARY)"
 )
 _TYPES = (
     *("text", "int8", "text", "int8", "int8", "int8", "bytea", "text", "bytea"),
-    *("bytea", "text", "text", "bool"),
+    *("bytea", "bytea", "bytea", "text", "text", "bool"),
 )
 _TERMS = "COPY terms (log_id, idx, doc) FROM STDIN"
 _NAMES = (

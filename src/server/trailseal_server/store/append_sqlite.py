@@ -17,7 +17,7 @@ from .logs import LogRow
 from .terms import Terms, row_id
 from .usage import COUNT, Counted
 
-MAX_ROWS = 256  # in one statement; with 13 columns a tenth of SQLite's limit of 32,766 variables
+MAX_ROWS = 256  # in one statement; with 15 columns an eighth of SQLite's limit of 32,766 variables
 FEW_ROWS = 32  # up to here a statement for each number of rows; beyond, for powers of two
 
 _EXISTING = (
@@ -26,7 +26,7 @@ _EXISTING = (
 )
 _EVENTS = (
     "INSERT INTO events (log_id, idx, event_id, received_at, occurred_at, sent_at, body, seed,"
-    " entry, leaf_hash, ingested_by, channel_id, imported) VALUES "
+    " salts, redactions, entry, leaf_hash, ingested_by, channel_id, imported) VALUES "
 )
 _TERMS = "INSERT INTO terms (rowid, exact, text) VALUES "
 _NAMES = "INSERT OR IGNORE INTO names (log_id, field, value, folded, token) VALUES "

@@ -5,8 +5,8 @@ Rules:
   out has died, and the job is claimed again. After `MAX_ATTEMPTS` claims it has failed.
 - Only the holder of the lease changes a running job: every such update names the worker, and says
   whether it still was the holder (a cancelled job has none).
-- Another tenant's job is not found: an export is for those who may read its log, any other job for
-  those of the tenant of the key that made it (its results may speak of several logs).
+- Another tenant's job is not found: exports and erasures are for those who may read the log,
+  other jobs for those of the tenant of the key that made it (they may speak of several logs).
 - A job's events go when it ends. At `expires_at` its result goes too (410); the row, `LIFETIME`
   later.
 """
@@ -33,6 +33,7 @@ RETRY_AFTER_S = 5.0
 
 JobRow = Row[Any]
 EXPORT = "export"
+ERASURE = "erasure"
 ACTIVE = ("pending", "running")
 
 _SHOWN = [column for column in operations.c if column is not operations.c.content]
@@ -168,6 +169,40 @@ def finish(store: Store, row: JobRow, worker: str, to: str, **values: Any) -> bo
         return _held(connection, row, worker, ended)
 
 
+def note(
+    connection: Connection, row: JobRow, worker: str, result: Mapping[str, Any], **values: Any
+) -> bool:
+    """Keep what is done so far, for whoever begins the job anew; False if the worker is no longer
+    the holder."""
+    return _held(connection, row, worker, {"result": orjson.dumps(result), **values})
+
+
+def noted(connection: Connection, row: JobRow) -> dict[str, Any]:
+    """What was kept of a job that is under way."""
+    found = connection.execute(select(operations.c.result).where(_is(row))).scalar_one_or_none()
+    return orjson.loads(found) if found else {}
+
+
+def forget_exports(connection: Connection, log_id: str, first: int, last: int) -> list[str]:
+    """End the log's exports that may hold events of an index range, as if their time were over;
+    those that are being made begin anew. The ids of the files that must go."""
+    mine = (operations.c.log_id == log_id) & (operations.c.kind == EXPORT)
+    gone: list[str] = []
+    for row in connection.execute(select(*_SHOWN).where(mine, operations.c.state == "succeeded")):
+        held = orjson.loads(row.result)
+        if held["count"] and held["first_index"] <= last and first <= held["last_index"]:
+            told = {name: orjson.loads(row.request)[name] for name in ("format", "compression")}
+            values: dict[str, Any] = {"state": "expired", "result": None}
+            # A filter may name what was taken out.
+            values |= {"request": orjson.dumps(told), "expires_at": micros.now()}
+            connection.execute(update(operations).where(_is(row)).values(values))
+            gone.append(row.operation_id)
+    again = {"state": "pending", "lease_by": None, "lease_until": None, "progress": None}
+    running = mine & (operations.c.state == "running")
+    connection.execute(update(operations).where(running).values(again))
+    return gone
+
+
 def cancel(connection: Connection, row: JobRow) -> JobRow:
     """Cancel a job that has not ended; an ended one stays as it is."""
     active = operations.c.state.in_(ACTIVE)
@@ -219,6 +254,6 @@ def _by_id(operation_id: str) -> Any:
 
 
 def _may_see(connection: Connection, caller: Caller, row: JobRow) -> bool:
-    if row.kind == EXPORT:
+    if row.kind in {EXPORT, ERASURE}:
         return selections.may_read(connection, caller, row.log_id)
     return caller.tenant_id in {None, row.tenant_id}

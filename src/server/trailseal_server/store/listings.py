@@ -95,18 +95,18 @@ def page_of(  # noqa: PLR0917 - which list, and which page of it
     params: Mapping[str, Any],
     show: Show,
 ) -> dict[str, Any]:
-    """A page of the rows of a table with `created_at`, whose first primary key tells ties apart."""
+    """A page of the rows of a table with `created_at`; the primary key tells ties apart."""
     order, limit = params.get("order", "desc"), params.get("limit", DEFAULT_LIMIT)
     place = reader.place(
         PageRequest(order, limit, params.get("cursor")), Cursor(query, None, 0, ())
     )
-    created, primary = table.c.created_at, next(iter(table.primary_key))
+    created = table.c.created_at
     statement = select(table).where(*where)
     skip = 0
     if place.key:
         at, skip = place.key
         statement = statement.where(created <= at if order == "desc" else created >= at)
-    keys = [key.desc() if order == "desc" else key.asc() for key in (created, primary)]
+    keys = [key.desc() if order == "desc" else key.asc() for key in (created, *table.primary_key)]
     with reader.store.read() as connection:
         found = connection.execute(statement.order_by(*keys).limit(limit + 1).offset(skip)).all()
     rows, following = found[:limit], None

@@ -37,6 +37,9 @@ class LogRow:
     public: bool
     created_at: int
     description: str | None = None
+    names_epoch: int = 0
+    policy_at: int | None = None
+    expired_size: int = 0
 
 
 def find(connection: Connection, log_id: str, *, lock: bool = False) -> LogRow | None:

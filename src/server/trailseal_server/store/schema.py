@@ -72,6 +72,12 @@ logs = Table(
     Column("public", Boolean, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("description", Text),
+    # Grows when names are deleted: what writers remember of names holds for one epoch.
+    Column("names_epoch", Integer, nullable=False),
+    # When the redaction policy in force was set; null without one.
+    Column("policy_at", BigInteger),
+    # Retention has looked at all events below.
+    Column("expired_size", BigInteger, nullable=False),
     Index("logs_unsealed", "log_id", sqlite_where=UNSEALED, postgresql_where=UNSEALED),
 )
 
@@ -89,7 +95,7 @@ events = Table(
     # base64url; null once the event was redacted, when `salts` and `redactions` take its place.
     Column("seed", Text),
     Column("salts", LargeBinary),
-    Column("redactions", LargeBinary),
+    Column("redactions", LargeBinary),  # perhaps deflated, see records.py
     # The leaf's data, byte for byte; holds received_at, ingested_by and the signature as signed.
     Column("entry", LargeBinary, nullable=False),
     Column("leaf_hash", LargeBinary, nullable=False),
@@ -261,6 +267,29 @@ event_schemas = Table(
     Column("deprecated_at", BigInteger),
     Index("event_schemas_by_name", "schema_id", "version", "tenant_id", unique=True),
     Index("event_schemas_by_tenant", "tenant_id", "created_at"),
+)
+
+# What a log's server takes out of arriving events: a JSON array of the contract's rules.
+redaction_policies = Table(
+    "redaction_policies",
+    metadata,
+    Column("log_id", Text, primary_key=True),
+    Column("rules", LargeBinary, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+)
+
+# Duties to keep events: those that name `subject`, or (null) the whole log's.
+legal_holds = Table(
+    "legal_holds",
+    metadata,
+    Column("log_id", Text, primary_key=True),
+    Column("hold_id", Text, primary_key=True),
+    Column("subject", Text),
+    Column("reason", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("released_at", BigInteger),
+    Index("legal_holds_by_id", "hold_id"),
 )
 
 # Public keys of clients who sign their events.

@@ -152,6 +152,15 @@ class Searches:
         return self._reader.page(connection, log, selection, wanted, place, most=most)
 
 
+def forget(connection: Connection, log_id: str, text: str) -> None:
+    """Forget the log's searches whose request holds this text."""
+    quoted = orjson.dumps(text)[1:-1].lower()
+    for row in connection.execute(select(searches).where(searches.c.log_id == log_id)).all():
+        if quoted in row.request.lower():
+            mine = (searches.c.log_id == log_id, searches.c.search_id == row.search_id)
+            connection.execute(delete(searches).where(*mine))
+
+
 def select_search(connection: Connection, log: LogRow, request: Request, clock: int) -> Selection:
     """The events of a `SearchInput` in a log's snapshot."""
     query = request.get("query", "")

@@ -146,6 +146,25 @@ def upgrade() -> None:
     )
     op.create_index("idempotency_by_expires_at", "idempotency", ["expires_at"], unique=False)
     op.create_table(
+        "legal_holds",
+        sa.Column("log_id", TEXT, nullable=False),
+        sa.Column("hold_id", TEXT, nullable=False),
+        sa.Column("subject", TEXT, nullable=True),
+        sa.Column("reason", TEXT, nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("created_by", TEXT, nullable=False),
+        sa.Column("released_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("log_id", "hold_id"),
+    )
+    op.create_index("legal_holds_by_id", "legal_holds", ["hold_id"], unique=False)
+    op.create_table(
+        "redaction_policies",
+        sa.Column("log_id", TEXT, nullable=False),
+        sa.Column("rules", sa.LargeBinary(), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("log_id"),
+    )
+    op.create_table(
         "logs",
         sa.Column("log_id", TEXT, nullable=False),
         sa.Column("log_no", sa.Integer(), nullable=False),
@@ -157,6 +176,9 @@ def upgrade() -> None:
         sa.Column("public", sa.Boolean(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("description", TEXT, nullable=True),
+        sa.Column("names_epoch", sa.Integer(), nullable=False),
+        sa.Column("policy_at", sa.BigInteger(), nullable=True),
+        sa.Column("expired_size", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("log_id"),
     )
     op.create_index(
