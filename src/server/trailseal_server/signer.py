@@ -224,7 +224,7 @@ def verifier_key(origin: str, public_key: bytes) -> str:
 
 
 def signed_by(note: str, origin: str, text: str, public_keys: Iterable[bytes]) -> bool:
-    """Whether a note is `text` and right signatures by these keys, each at most once, and no more."""
+    """Whether a note is `text`, right signatures by these keys (each once at most), and no more."""
     head = f"{text}\n"
     by_hash = {_key_hash(origin, each): each for each in public_keys}
     lines = note.removeprefix(head).splitlines(keepends=True)
