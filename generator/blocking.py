@@ -44,7 +44,7 @@ RULES = [
     (r"\basync (def|for|with) ", r"\1 "),
     (r"\bawait ", ""),
     (r"\b__a(enter|exit)__", r"__\1__"),
-    (r"\ba(run|cut|drive|only|collect)\b", r"\1"),
+    (r"\ba(run|cut|drive|each|only|collect)\b", r"\1"),
 ]
 
 

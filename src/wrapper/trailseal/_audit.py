@@ -6,16 +6,17 @@ Here the delivery core meets the client's settings, flows and transport.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
 from typing import Any, Literal, Self, Unpack
 
 from trailseal import _operations
 from trailseal._context import filled
-from trailseal._events import EventFields, EventLike, prepare
+from trailseal._events import EventFields, EventLike
 from trailseal._flow import run
-from trailseal._models import BatchItem, Receipt
+from trailseal._models import Receipt
+from trailseal._signing import prepare
 from trailseal._transport import Transport
 from trailseal.client import Client
 from trailseal.config import Settings, check_timeout
@@ -104,6 +105,7 @@ class Audit:
             self._make_send,
             destination=self._settings.base_url,
             tenant=self._settings.tenant,
+            signer=self._settings.signer,
             folder=folder,
             on_full=on_full,
             max_events=max_events,
@@ -165,7 +167,7 @@ class Audit:
         if mode == "background":
             event_id = self._emitter.background(event, log_id)
         else:
-            prepared = prepare(event, tenant=self._settings.tenant)
+            prepared = prepare(event, tenant=self._settings.tenant, signer=self._settings.signer)
             event_id = prepared.id
             self._emitter.durable(prepared, log_id)
         return _accepted(event_id, log_id)
@@ -190,7 +192,7 @@ class Audit:
         return self.log_event({**fields, **named, "data": data}, log_id=log_id, delivery=delivery)
 
     def _confirm(self, event: EventLike, log_id: str | None, *, include_proof: bool) -> Receipt:
-        prepared = prepare(event, tenant=self._settings.tenant)
+        prepared = prepare(event, tenant=self._settings.tenant, signer=self._settings.signer)
         flow = _operations.log(self._settings, prepared, log_id=log_id, include_proof=include_proof)
         return run(flow, self._connection().send, timeout=self._settings.timeout)
 
@@ -257,9 +259,8 @@ class Audit:
         return send
 
 
-def _result(item: Item, answer: BatchItem) -> Delivered | Refused:
+def _result(item: Item, raw: Mapping[str, Any]) -> Delivered | Refused:
     """Read one event's result; raises `UnexpectedResponseError` for what the contract lacks."""
-    raw: Any = answer.raw
     receipt, error = raw.get("receipt"), raw.get("error")
     if raw.get("status") in {"created", "duplicate"} and isinstance(receipt, dict):
         replayed = raw["status"] == "duplicate"

@@ -16,10 +16,10 @@ from dataclasses import asdict
 from typing import Any
 
 from trailseal._context import Fields, filled
-from trailseal._events import EventLike, Prepared, prepare
+from trailseal._events import EventLike, ready
 from trailseal._flow import Flow
-from trailseal._models import BatchItem
-from trailseal._operations import log_batch
+from trailseal._operations import Raw, log_batch
+from trailseal._signing import is_local, prepare
 from trailseal.config import Settings
 from trailseal.errors import (
     BatchTooLargeError,
@@ -42,32 +42,34 @@ def check_events(events: object) -> None:
 
 
 class Batch:
-    """The events of one request, with their places in the whole, and the refusals among them."""
+    """The events of one request, from one place in the whole on, and the refusals among them."""
 
-    def __init__(self) -> None:
-        self.events: dict[int, Prepared] = {}
-        self.refused: dict[int, BatchItem] = {}
-        self._ids: set[str] = set()
+    def __init__(self, first: int = 0) -> None:
+        self.ids: dict[str, None] = {}  # in order
+        self.contents: list[bytes] = []
+        self.refused: dict[int, Raw] = {}
+        self._first = first
         self._bytes = 0
 
-    def fits(self, event: Prepared) -> bool:
+    def fits(self, content: bytes) -> bool:
         """Tell whether one more event is within both limits."""
-        size = self._bytes + len(event.content) + 1
-        count = len(self.events) + len(self.refused)
-        return not self.events or (count < MAX_EVENTS and size <= MAX_BYTES)
+        if not self.contents:
+            return True
+        count = len(self.contents) + len(self.refused)
+        return count < MAX_EVENTS and self._bytes + len(content) < MAX_BYTES
 
-    def add(self, position: int, event: Prepared) -> None:
+    def add(self, position: int, event_id: str, content: bytes) -> None:
         """Take an event; raises `DuplicateEventInBatchError` for an id that it holds already."""
-        if event.id in self._ids:
+        if event_id in self.ids:
             fault = ErrorDetail(
-                "duplicate_event_id", f"/events/{position}/id", "was used before", event.id
+                "duplicate_event_id", f"/events/{position}/id", "was used before", event_id
             )
             raise DuplicateEventInBatchError(
                 "Two events of one batch have the same id.", errors=(fault,)
             )
-        self.events[position] = event
-        self._ids.add(event.id)
-        self._bytes += len(event.content) + 1
+        self.ids[event_id] = None
+        self.contents.append(content)
+        self._bytes += len(content) + 1  # the comma
 
     def refuse(self, position: int, error: EventValidationError) -> None:
         """Note, as the server would write it, that an event is not sent."""
@@ -78,46 +80,53 @@ class Batch:
         }
         event_id = error.errors[0].event_id if error.errors else None
         raw = {"position": position, "id": event_id, "status": "failed", "error": problem}
-        self.refused[position] = BatchItem(raw)
+        self.refused[position] = raw
 
-    def send(self, settings: Settings, **options: Any) -> Flow[list[BatchItem]]:
-        """Log the events; one item for each event and refusal, in the order given."""
-        found = dict(self.refused)
-        if self.events:
-            places = list(self.events)
-            contents = [event.content for event in self.events.values()]
-            ids = [event.id for event in self.events.values()]
-            for item in (yield from log_batch(settings, ids, contents, **options)):
-                place = places[item.position]
-                found[place] = BatchItem({**item.raw, "position": place})
-        return [found[place] for place in sorted(found)]
+    def send(self, settings: Settings, **options: Any) -> Flow[list[Mapping[str, Any]]]:
+        """Log the events; one raw item for each event and refusal, in the order given."""
+        if not self.contents:
+            return list(self.refused.values())
+        raws = yield from log_batch(settings, list(self.ids), self.contents, **options)
+        if not self._first and not self.refused:
+            return [*raws]
+        sent, all_raws = iter(raws), list[Mapping[str, Any]]()
+        for position in range(self._first, self._first + len(raws) + len(self.refused)):
+            raw = self.refused.get(position) or next(sent)
+            raw["position"] = position  # in the whole, as `BatchItem` says
+            all_raws.append(raw)
+        return all_raws
 
 
 class Cutter:
     """Takes events one by one, and gives back each batch that is full."""
 
     def __init__(self, settings: Settings, bound: Fields, *, atomic: bool = False) -> None:
-        self._tenant, self._bound, self._atomic = settings.tenant, bound, atomic
+        self._tenant, self._signer = settings.tenant, settings.signer
+        self._bound, self._atomic = bound, atomic
+        self.blocking = not is_local(settings.signer)  # `add` may wait for a network
         self._batch = Batch()
         self._count = 0
 
     def add(self, event: EventLike) -> Batch | None:
         """Take the next event; returns the batch that it no longer fits into."""
-        position, self._count = self._count, self._count + 1
+        position = self._count
+        self._count = position + 1
         full = None
         try:
             made = filled(event, self._bound)
-            prepared = prepare(made, tenant=self._tenant, at=f"/events/{position}")
-            if not self._batch.fits(prepared):
+            event_id, _, content = (None if self._signer else ready(made, self._tenant)) or prepare(
+                made, tenant=self._tenant, signer=self._signer, at=f"/events/{position}"
+            )
+            if not self._batch.fits(content):
                 if self._atomic:
                     raise BatchTooLargeError("An atomic batch must fit into one request.")
-                full, self._batch = self._batch, Batch()
-            self._batch.add(position, prepared)
+                full, self._batch = self._batch, Batch(position)
+            self._batch.add(position, event_id, content)
         except EventValidationError as error:
             if self._atomic:
                 raise
             if len(self._batch.refused) >= MAX_EVENTS:
-                full, self._batch = self._batch, Batch()
+                full, self._batch = self._batch, Batch(position)
             self._batch.refuse(position, error)
         return full
 

@@ -17,10 +17,12 @@ from collections.abc import (
     Callable,
     Iterable,
     Iterator,
+    Mapping,
 )
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import aclosing
 from contextvars import copy_context
+from typing import Any
 
 from trailseal._batches import Batch, Cutter, check_events
 from trailseal._events import EventLike
@@ -29,7 +31,7 @@ from trailseal.errors import ApiError, ConfigurationError
 
 MAX_CONCURRENCY = 32  # a server's log takes one batch at a time: more would only wait there
 
-Items = list[BatchItem]
+Items = list[Mapping[str, Any]]  # raw: of `BatchItem`s
 Events = Iterable[EventLike] | AsyncIterable[EventLike]
 
 
@@ -54,22 +56,27 @@ async def acut(events: Events, cutter: Cutter) -> AsyncIterator[Batch]:
     check_events(events)
     if isinstance(events, AsyncIterable):
         async for event in events:
-            if full := cutter.add(event):
+            if full := (await _add(cutter, event) if cutter.blocking else cutter.add(event)):
                 yield full
     else:
         for event in events:
-            if full := cutter.add(event):
+            if full := (await _add(cutter, event) if cutter.blocking else cutter.add(event)):
                 yield full
     yield cutter.finish()
 
 
+async def _add(cutter: Cutter, event: EventLike) -> Batch | None:
+    import asyncio  # noqa: PLC0415  # see `_flow.arun`
+
+    return await asyncio.to_thread(cutter.add, event)
+
+
 def drive(
     batches: Iterator[Batch], send: Callable[[Batch], Items], concurrency: int
-) -> Iterator[BatchItem]:
+) -> Iterator[Items]:
     """Send batches and yield their results in order."""
     if check_concurrency(concurrency) == 1:
-        for batch in batches:
-            yield from send(batch)
+        yield from map(send, batches)
         return
     pool = ThreadPoolExecutor(concurrency, thread_name_prefix="trailseal-bulk")
     window: deque[Future[Items]] = deque()
@@ -77,9 +84,9 @@ def drive(
         for batch in batches:
             window.append(pool.submit(copy_context().run, send, batch))
             if len(window) >= 2 * concurrency:
-                yield from window.popleft().result()
+                yield window.popleft().result()
         while window:
-            yield from window.popleft().result()
+            yield window.popleft().result()
     except ApiError as error:
         pool.shutdown(cancel_futures=True)
         _keep(error, [each.result() for each in window if _went_well(each)])
@@ -90,7 +97,7 @@ def drive(
 
 async def adrive(
     batches: AsyncIterator[Batch], send: Callable[[Batch], Awaitable[Items]], concurrency: int
-) -> AsyncGenerator[BatchItem]:
+) -> AsyncGenerator[Items]:
     """Send batches and yield their results in order."""
     import asyncio  # noqa: PLC0415  # see `_flow.arun`
 
@@ -105,11 +112,9 @@ async def adrive(
         async for batch in batches:
             window.append(asyncio.create_task(gated(batch)))
             if len(window) >= (2 * concurrency if concurrency > 1 else 1):
-                for item in await window.popleft():
-                    yield item
+                yield await window.popleft()
         while window:
-            for item in await window.popleft():
-                yield item
+            yield await window.popleft()
     except ApiError as error:
         done = await asyncio.gather(*window, return_exceptions=True)
         _keep(error, [each for each in done if isinstance(each, list)])
@@ -118,6 +123,20 @@ async def adrive(
         for task in window:
             task.cancel()
         await asyncio.gather(*window, return_exceptions=True)
+
+
+def each(results: Iterable[Items]) -> Iterator[BatchItem]:
+    """The results one by one."""
+    for items in results:
+        yield from map(BatchItem, items)
+
+
+async def aeach(results: AsyncGenerator[Items]) -> AsyncGenerator[BatchItem]:
+    """The results one by one."""
+    async with aclosing(results):
+        async for items in results:
+            for raw in items:
+                yield BatchItem(raw)
 
 
 def only(events: Iterable[EventLike], cutter: Cutter) -> Batch:
@@ -130,26 +149,27 @@ async def aonly(events: Events, cutter: Cutter) -> Batch:
     return await anext(acut(events, cutter))
 
 
-def collect(items: Iterable[BatchItem]) -> BatchResult:
+def collect(results: Iterable[Items]) -> BatchResult:
     """All results; an error is told what was logged before it."""
     taken: Items = []
     try:
-        taken.extend(items)
+        for items in results:
+            taken += items
     except ApiError as error:
-        _keep(error, [taken, list(error.result or ())])
+        _keep(error, [taken, [item.raw for item in error.result or ()]])
         raise
     return BatchResult(taken)
 
 
-async def acollect(items: AsyncGenerator[BatchItem]) -> BatchResult:
+async def acollect(results: AsyncGenerator[Items]) -> BatchResult:
     """All results; an error is told what was logged before it."""
     taken: Items = []
     try:
-        async with aclosing(items):
-            async for item in items:
-                taken.append(item)
+        async with aclosing(results):
+            async for items in results:
+                taken += items
     except ApiError as error:
-        _keep(error, [taken, list(error.result or ())])
+        _keep(error, [taken, [item.raw for item in error.result or ()]])
         raise
     return BatchResult(taken)
 

@@ -21,19 +21,15 @@ from typing import Any, NamedTuple, TypedDict
 from uuid import UUID
 
 from trailseal import _json
-from trailseal._event_rules import (
-    EVENT,
-    MAX_DEPTH,
-    MAX_NUMBER,
-    Faults,
-    report,
-    suggestion,
-    token,
-)
+from trailseal._event_rules import EVENT, MAX_DEPTH, MAX_NUMBER
 from trailseal._ids import now, timestamp, uuid7
+from trailseal._rules import Faults, report, suggestion, token
 from trailseal.errors import ConfigurationError, ErrorDetail, EventValidationError
 
 MAX_EVENT_BYTES = 1 << 20  # of the event as JSON
+MAX_VALUES = 10_000  # of an event, by the contract
+_SHORTEST = 2  # bytes that a value takes in JSON, with its comma
+_NUL = rb"\u0000"  # as both encoders write it
 FREE = frozenset({"before", "after", "data"})  # None is null there, not "left out"
 MAX_FAULTS = 100  # of one event: nobody reads more
 
@@ -113,8 +109,8 @@ def prepare(event: EventLike, *, tenant: str | None = None, at: str = "") -> Pre
 
     Raises `EventValidationError` with every fault found.
     """
-    if (ready := _ready(event, tenant)) is not None:
-        return ready
+    if (quick := ready(event, tenant)) is not None:
+        return Prepared(*quick)
     faults: Faults = []
     if not isinstance(event, Mapping):
         raise _invalid([ErrorDetail("field_type", at, "An event must be a mapping")])
@@ -125,9 +121,11 @@ def prepare(event: EventLike, *, tenant: str | None = None, at: str = "") -> Pre
     faults += [fault for fault in found if fault.pointer not in known]
     if not faults:
         content = encode(plain)
-        if len(content) <= MAX_EVENT_BYTES:
+        if len(content) <= MAX_EVENT_BYTES and _count(plain) <= MAX_VALUES:
             return Prepared(plain["id"], plain, content)
-        text = f"The event has {len(content)} bytes as JSON, at most {MAX_EVENT_BYTES} are allowed"
+        text = (
+            f"An event is at most {MAX_EVENT_BYTES} bytes as JSON, with at most {MAX_VALUES} values"
+        )
         faults.append(ErrorDetail("event_too_large", at, text))
     event_id = plain.get("id")
     raise _invalid(faults, event_id if isinstance(event_id, str) else None)
@@ -138,25 +136,44 @@ def encode(value: object) -> bytes:
     return _json.plain(value)
 
 
-def _ready(event: EventLike, tenant: str | None) -> Prepared | None:
-    """An event that is right for sure; None where a closer look is needed."""
+def ready(event: EventLike, tenant: str | None) -> tuple[str, EventLike, bytes] | None:
+    """The members of `Prepared` of an event that is right for sure; None for a closer look.
+
+    The event is the caller's own where nothing had to be filled in.
+    """
     if type(event) is not dict:
         return None
-    full = event.copy()
-    actor = full.get("actor")
-    if type(actor) is str:
-        full["actor"] = {"id": actor}
-    if "resource" in full and "resources" not in full:
-        full["resources"] = [_resource(full.pop("resource"))]
+    if type(event.get("actor")) is str or "resource" in event:
+        event = event.copy()
+        if type(actor := event.get("actor")) is str:
+            event["actor"] = {"id": actor}
+        if "resource" in event and "resources" not in event:
+            event["resources"] = [_resource(event.pop("resource"))]
+    if "id" not in event or tenant is not None:
+        event = _complete(event.copy(), tenant)
     try:
-        if "id" not in full or tenant is not None:
-            _complete(full, tenant)
-        if not EVENT.accepts(full):
+        if not EVENT.accepts(event):
             return None
-        content = _json.fast(full)
+        content = _json.fast(event)
     except (TypeError, ValueError):  # a lone surrogate, for one
         return None
-    return Prepared(full["id"], full, content) if len(content) <= MAX_EVENT_BYTES else None
+    size = len(content)
+    if _NUL in content or size > MAX_EVENT_BYTES:
+        return None
+    if size > _SHORTEST * MAX_VALUES and _count(event) > MAX_VALUES:
+        return None
+    return event["id"], event, content
+
+
+def _count(value: Any) -> int:
+    """The values in an event, at any depth; names of members are none."""
+    counted, waiting = 0, [value]
+    while waiting:
+        each = waiting.pop()
+        counted += len(each)
+        inner = each.values() if isinstance(each, dict) else each
+        waiting += [one for one in inner if isinstance(one, dict | list)]
+    return counted
 
 
 def check_names(given: Iterable[str], known: Iterable[str], what: str) -> None:

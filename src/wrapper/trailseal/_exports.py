@@ -25,8 +25,8 @@ from trailseal import _operations, errors
 from trailseal._downloads import fetch
 from trailseal._flow import Flow, Response
 from trailseal._ids import uuid7
-from trailseal._models import BatchItem, BatchResult, Export, Operation
-from trailseal._operations import request
+from trailseal._models import BatchResult, Export, Operation
+from trailseal._operations import request, results_of
 from trailseal._targets import Target
 from trailseal.config import Settings
 from trailseal.errors import (
@@ -106,7 +106,7 @@ def settle(operation: Operation) -> Export | BatchResult | Operation:
     if operation.state == "succeeded":
         batch = operation.raw.get("batch")
         if isinstance(batch, dict):
-            return BatchResult(map(BatchItem, batch.get("results") or []), batch)
+            return BatchResult(results_of({"results": [], **batch}), batch)
         return operation.export or operation
     if operation.state == "expired":
         raise ResultExpiredError(f"The result of operation {operation.id} is gone.")

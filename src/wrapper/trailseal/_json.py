@@ -10,10 +10,14 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+_write = json.JSONEncoder(  # made once: `json.dumps` makes one for each call
+    ensure_ascii=False, allow_nan=False, separators=(",", ":"), check_circular=False
+).encode
+
 
 def plain(value: object) -> bytes:
-    """Write any value; raises `TypeError` or `ValueError` for what is no JSON."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    """Write any value; raises `TypeError`, `ValueError`, for a circle `RecursionError`."""
+    return _write(value).encode()
 
 
 def _no_constant(name: str) -> float:

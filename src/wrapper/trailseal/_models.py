@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar, overload
 
@@ -344,14 +345,19 @@ class BatchResult:
 
     An upload's result holds its failed events only, at most 1,000; `counts` count all.
     A result with failures warns (`UnreadFailuresWarning`) when it is thrown away unread.
+    It is made of what the server answered; a `BatchItem` is made when it is looked at.
     """
 
+    _read = True  # until it is known to hold failures
+
     def __init__(
-        self, items: Iterable[BatchItem] = (), counts: Mapping[str, Any] | None = None
+        self, raws: Sequence[Mapping[str, Any]] = (), counts: Mapping[str, Any] | None = None
     ) -> None:
-        self._items = tuple(items)
-        self._failed = tuple(item for item in self._items if item.status == "failed")
-        self.counts = Counter(item.status for item in self._items)
+        self._raws = raws
+        try:
+            self.counts: Counter[str] = Counter(map(itemgetter("status"), raws))
+        except (KeyError, TypeError):
+            raise UnexpectedResponseError("A result of the answer has no status.") from None
         for name in ("created", "duplicate", "failed"):
             found = counts.get(name) if counts else None
             if isinstance(found, int):
@@ -363,45 +369,49 @@ class BatchResult:
         return f"BatchResult({', '.join(f'{name}={self.counts[name]}' for name in counts)})"
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self._raws)
 
     def __iter__(self) -> Iterator[BatchItem]:
         self._read = True
-        return iter(self._items)
+        return map(BatchItem, self._raws)
+
+    def _of(self, status: str) -> tuple[BatchItem, ...]:
+        if not self.counts[status]:
+            return ()
+        return tuple(BatchItem(raw) for raw in self._raws if raw["status"] == status)
 
     @property
     def created(self) -> tuple[BatchItem, ...]:
         """The events that were stored now."""
-        return tuple(item for item in self._items if item.status == "created")
+        return self._of("created")
 
     @property
     def duplicates(self) -> tuple[BatchItem, ...]:
         """The events that had been stored before, with the same content."""
-        return tuple(item for item in self._items if item.status == "duplicate")
+        return self._of("duplicate")
 
     @property
     def failed(self) -> tuple[BatchItem, ...]:
         """The events that were not stored; each item's `error` says why."""
         self._read = True
-        return self._failed
+        return self._of("failed")
 
     @property
     def receipts(self) -> tuple[Receipt | None, ...]:
         """One receipt for each event, in the order given; None for a failed one."""
-        return tuple(item.receipt for item in self._items)
+        return tuple(BatchItem(raw).receipt for raw in self._raws)
 
     def raise_for_failures(self) -> None:
         """Raise `PartialFailureError` if an event was not stored."""
-        self._read = True
-        if failed := self.counts["failed"]:
-            text = f"{failed} of {self.counts.total()} events were not logged."
-            details = tuple(
-                detail for item in self._failed if item.error for detail in item.error.errors
-            )
+        failed = self.failed
+        if count := self.counts["failed"]:
+            text = f"{count} of {self.counts.total()} events were not logged."
+            errors = (item.error for item in failed)
+            details = tuple(detail for error in errors if error for detail in error.errors)
             raise PartialFailureError(text, result=self, errors=details)
 
     def __del__(self) -> None:
-        if not getattr(self, "_read", True):
+        if not self._read:
             text = f"{self.counts['failed']} events were not logged and .failed was never read"
             warnings.warn(text, UnreadFailuresWarning, stacklevel=2, source=self)
 

@@ -47,7 +47,6 @@ from trailseal._flow import Content, Flow, Request, Response
 from trailseal._ids import now, timestamp, uuid7
 from trailseal._json import loads
 from trailseal._models import (
-    BatchItem,
     BatchResult,
     Caller,
     Checkpoint,
@@ -201,20 +200,20 @@ def log_batch(
     log_id: str | None,
     channel: str | None,
     external_id: str | None,
-) -> Flow[list[BatchItem]]:
-    """Store encoded events with one request; one item for each, in their order."""
+) -> Flow[list[Raw]]:
+    """Store encoded events with one request; one raw `BatchItem` for each, in their order."""
     if settings.disabled:
         _log.debug("disabled: %d events were not sent", len(events))
         receipts = enumerate(map(Receipt.disabled, ids))
         return [
-            BatchItem({"position": i, "id": r.event_id, "status": "disabled", "receipt": r.raw})
+            {"position": i, "id": r.event_id, "status": "disabled", "receipt": r.raw}
             for i, r in receipts
         ]
     content = batch_body(events, atomic=atomic, channel=channel, external_id=external_id)
     kwargs = create_events.request_kwargs(body=body({}), log_id=_or_unset(log_id), sent_at=now())
     raw = decoded((yield from call(settings, kwargs, content=content, replayable=True)))
-    items = _items(raw)
-    if [item.raw.get("position") for item in items] != list(range(len(events))):
+    items = results_of(raw)
+    if [item.get("position") for item in items] != list(range(len(events))):
         raise UnexpectedResponseError(
             "The answer does not hold one result for each event, in order."
         )
@@ -230,13 +229,13 @@ def batch_body(events: Iterable[bytes], **rest: Any) -> bytes:
 
 def log_batch_async(
     settings: Settings,
-    events: Iterable[Prepared],
+    events: Iterable[bytes],
     *,
     log_id: str | None,
     **rest: Any,
 ) -> Flow[Operation]:
-    """Have the server keep a batch and store it later; replayable by its idempotency key."""
-    content = batch_body([event.content for event in events], **rest)
+    """Have the server keep encoded events, store them later; replayable by its idempotency key."""
+    content = batch_body(events, **rest)
     kwargs = create_events_async.request_kwargs(
         body=body({}), log_id=_or_unset(log_id), sent_at=now(), idempotency_key=uuid7()
     )
@@ -259,14 +258,15 @@ def log_stream(
     )
     content = payload if isinstance(payload, bytes) else _json(payload)
     raw = decoded((yield from call(settings, kwargs, content=content, replayable=True)))
-    return BatchResult(_items(raw), raw)
+    return BatchResult(results_of(raw), raw)
 
 
-def _items(raw: Raw) -> list[BatchItem]:
+def results_of(raw: Raw) -> list[Raw]:
+    """The results in an answer, each an object; raises `UnexpectedResponseError`."""
     results = raw.get("results")
     if not isinstance(results, list):
         raise UnexpectedResponseError("The answer holds no results.")
-    return [BatchItem(item) for item in results if isinstance(item, dict)]
+    return [item for item in results if isinstance(item, dict)]
 
 
 def _json(value: Any) -> bytes:

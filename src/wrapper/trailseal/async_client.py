@@ -22,12 +22,21 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar, Unpack
 
-from trailseal import _checks, _downloads, _exports, _operations, _targets, _uploads, config
+from trailseal import (
+    _checks,
+    _downloads,
+    _exports,
+    _operations,
+    _signing,
+    _targets,
+    _uploads,
+    config,
+)
 from trailseal._batches import Batch, Cutter, check_events
 from trailseal._boto import PAGEABLE, AsyncPaginator, AsyncWaiter
-from trailseal._bulk import acollect, acut, adrive, aonly
+from trailseal._bulk import Items, acollect, acut, adrive, aeach, aonly
 from trailseal._context import Fields, check_fields, filled, joined
-from trailseal._events import EventFields, EventLike, prepare
+from trailseal._events import EventFields, EventLike, Prepared
 from trailseal._flow import Flow, arun
 from trailseal._models import (
     BatchItem,
@@ -49,6 +58,7 @@ from trailseal._models import (
 from trailseal._operations import Filters
 from trailseal._pages import AsyncPager, AsyncSearch
 from trailseal._schemas import AsyncSchemas
+from trailseal._signing import Signer
 from trailseal._transport import AsyncTransport
 from trailseal.hooks import Hooks
 
@@ -76,8 +86,10 @@ class AsyncClient:
         headers: Sent with every request.
         trusted_keys: C2SP verifier keys of the logs that you trust, for `verify`.
         disabled: Take events and send nothing; else `TRAILSEAL_DISABLED`.
+        signer: Signs every event before it is sent: an `Ed25519Signer` or a `Signer` of yours; else
+            the key in `TRAILSEAL_SIGNING_KEY_FILE`.
         app: Your program, such as `billing/1.2`: the end of `User-Agent`.
-        verify: A file or folder of trusted authorities (PEM), an `ssl.SSLContext`, or False.
+        tls: A file or folder of trusted authorities (PEM), an `ssl.SSLContext`, or False.
         proxy: `http://user:password@host:port` (or https, socks5); else `HTTPS_PROXY` and the like.
         trust_env: Whether to heed the environment's proxies and `SSL_CERT_FILE`.
         max_connections: 1-10,000; more calls at once wait. Idle ones are kept for 60 s.
@@ -102,8 +114,9 @@ class AsyncClient:
         headers: Mapping[str, str] | None = None,
         trusted_keys: Sequence[str] = (),
         disabled: bool | None = None,
+        signer: Signer | None = None,
         app: str | None = None,
-        verify: bool | str | os.PathLike[str] | ssl.SSLContext = True,
+        tls: bool | str | os.PathLike[str] | ssl.SSLContext = True,
         proxy: str | None = None,
         trust_env: bool = True,
         max_connections: int = config.DEFAULT_MAX_CONNECTIONS,
@@ -121,11 +134,12 @@ class AsyncClient:
             headers=headers,
             trusted_keys=trusted_keys,
             disabled=disabled,
+            signer=signer,
             hooks=hooks,
         )
         connection = config.connection(
             app=app,
-            verify=verify,
+            tls=tls,
             proxy=proxy,
             trust_env=trust_env,
             max_connections=max_connections,
@@ -232,10 +246,17 @@ class AsyncClient:
         self, event: EventLike, *, log_id: str | None = None, include_proof: bool = False
     ) -> Receipt:
         """Log an event given as a mapping, which is not changed; else as `log`."""
-        prepared = prepare(filled(event, self._bound), tenant=self._settings.tenant)
+        prepared = await self._prepare(event)
         return await self._run(
             _operations.log(self._settings, prepared, log_id=log_id, include_proof=include_proof)
         )
+
+    async def _prepare(self, event: EventLike, *, seeds: bool = False) -> Prepared:
+        settings, full = self._settings, filled(event, self._bound)
+        options = {"tenant": settings.tenant, "signer": settings.signer, "seeds": seeds}
+        if _signing.is_local(settings.signer):
+            return _signing.prepare(full, **options)  # type: ignore[arg-type]  # of several types
+        return await asyncio.to_thread(_signing.prepare, full, **options)  # type: ignore[arg-type]
 
     async def emit(
         self,
@@ -307,12 +328,12 @@ class AsyncClient:
         """
         batches = acut(events, Cutter(self._settings, self._bound))
         send = self._sender(atomic=False, log_id=log_id, channel=channel, external_id=external_id)
-        async with aclosing(adrive(batches, send, concurrency)) as items:
+        async with aclosing(aeach(adrive(batches, send, concurrency))) as items:
             async for item in items:
                 yield item
 
-    def _sender(self, **options: Any) -> Callable[[Batch], Awaitable[list[BatchItem]]]:
-        async def send(batch: Batch) -> list[BatchItem]:
+    def _sender(self, **options: Any) -> Callable[[Batch], Awaitable[Items]]:
+        async def send(batch: Batch) -> Items:
             return await self._run(batch.send(self._settings, **options))
 
         return send
@@ -337,7 +358,7 @@ class AsyncClient:
         batch = await aonly(events, Cutter(self._settings, self._bound, atomic=True))
         flow = _operations.log_batch_async(
             self._settings,
-            batch.events.values(),
+            batch.contents,
             atomic=atomic,
             log_id=log_id,
             channel=channel,
@@ -392,15 +413,22 @@ class AsyncClient:
         with _uploads.EventFile(self._settings, self._bound, compression) as file:
             if isinstance(events, AsyncIterable):
                 async for event in events:
-                    file.add(event)
+                    await self._add(file, event)
             else:
                 for event in events:
-                    file.add(event)
+                    await self._add(file, event)
             file.finish()
             flow = _uploads.upload(
                 self._settings, file, log_id=log_id, channel=channel, external_id=external_id
             )
             return await self._run(flow, timeout=config.check_timeout(timeout))
+
+    @staticmethod
+    async def _add(file: _uploads.EventFile, event: EventLike) -> None:
+        if file.blocking:
+            await asyncio.to_thread(file.add, event)
+        else:
+            file.add(event)
 
     async def seal(self, log_id: str) -> Checkpoint:
         """Have a log sign a checkpoint over all its events now, instead of within a second."""

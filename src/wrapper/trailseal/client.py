@@ -19,12 +19,21 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar, Unpack
 
-from trailseal import _checks, _downloads, _exports, _operations, _targets, _uploads, config
+from trailseal import (
+    _checks,
+    _downloads,
+    _exports,
+    _operations,
+    _signing,
+    _targets,
+    _uploads,
+    config,
+)
 from trailseal._batches import Batch, Cutter, check_events
 from trailseal._boto import PAGEABLE, Paginator, Waiter
-from trailseal._bulk import collect, cut, drive, only
+from trailseal._bulk import Items, collect, cut, drive, each, only
 from trailseal._context import Fields, check_fields, filled, joined
-from trailseal._events import EventFields, EventLike, prepare
+from trailseal._events import EventFields, EventLike, Prepared
 from trailseal._flow import Flow, run
 from trailseal._models import (
     BatchItem,
@@ -46,6 +55,7 @@ from trailseal._models import (
 from trailseal._operations import Filters
 from trailseal._pages import Pager, Search
 from trailseal._schemas import Schemas
+from trailseal._signing import Signer
 from trailseal._transport import Transport
 from trailseal.hooks import Hooks
 
@@ -73,8 +83,10 @@ class Client:
         headers: Sent with every request.
         trusted_keys: C2SP verifier keys of the logs that you trust, for `verify`.
         disabled: Take events and send nothing; else `TRAILSEAL_DISABLED`.
+        signer: Signs every event before it is sent: an `Ed25519Signer` or a `Signer` of yours; else
+            the key in `TRAILSEAL_SIGNING_KEY_FILE`.
         app: Your program, such as `billing/1.2`: the end of `User-Agent`.
-        verify: A file or folder of trusted authorities (PEM), an `ssl.SSLContext`, or False.
+        tls: A file or folder of trusted authorities (PEM), an `ssl.SSLContext`, or False.
         proxy: `http://user:password@host:port` (or https, socks5); else `HTTPS_PROXY` and the like.
         trust_env: Whether to heed the environment's proxies and `SSL_CERT_FILE`.
         max_connections: 1-10,000; more calls at once wait. Idle ones are kept for 60 s.
@@ -99,8 +111,9 @@ class Client:
         headers: Mapping[str, str] | None = None,
         trusted_keys: Sequence[str] = (),
         disabled: bool | None = None,
+        signer: Signer | None = None,
         app: str | None = None,
-        verify: bool | str | os.PathLike[str] | ssl.SSLContext = True,
+        tls: bool | str | os.PathLike[str] | ssl.SSLContext = True,
         proxy: str | None = None,
         trust_env: bool = True,
         max_connections: int = config.DEFAULT_MAX_CONNECTIONS,
@@ -118,11 +131,12 @@ class Client:
             headers=headers,
             trusted_keys=trusted_keys,
             disabled=disabled,
+            signer=signer,
             hooks=hooks,
         )
         connection = config.connection(
             app=app,
-            verify=verify,
+            tls=tls,
             proxy=proxy,
             trust_env=trust_env,
             max_connections=max_connections,
@@ -229,10 +243,17 @@ class Client:
         self, event: EventLike, *, log_id: str | None = None, include_proof: bool = False
     ) -> Receipt:
         """Log an event given as a mapping, which is not changed; else as `log`."""
-        prepared = prepare(filled(event, self._bound), tenant=self._settings.tenant)
+        prepared = self._prepare(event)
         return self._run(
             _operations.log(self._settings, prepared, log_id=log_id, include_proof=include_proof)
         )
+
+    def _prepare(self, event: EventLike, *, seeds: bool = False) -> Prepared:
+        settings, full = self._settings, filled(event, self._bound)
+        options = {"tenant": settings.tenant, "signer": settings.signer, "seeds": seeds}
+        if _signing.is_local(settings.signer):
+            return _signing.prepare(full, **options)  # type: ignore[arg-type]  # of several types
+        return _signing.prepare(full, **options)  # type: ignore[arg-type]
 
     def emit(
         self,
@@ -304,10 +325,10 @@ class Client:
         """
         batches = cut(events, Cutter(self._settings, self._bound))
         send = self._sender(atomic=False, log_id=log_id, channel=channel, external_id=external_id)
-        yield from drive(batches, send, concurrency)
+        yield from each(drive(batches, send, concurrency))
 
-    def _sender(self, **options: Any) -> Callable[[Batch], list[BatchItem]]:
-        def send(batch: Batch) -> list[BatchItem]:
+    def _sender(self, **options: Any) -> Callable[[Batch], Items]:
+        def send(batch: Batch) -> Items:
             return self._run(batch.send(self._settings, **options))
 
         return send
@@ -332,7 +353,7 @@ class Client:
         batch = only(events, Cutter(self._settings, self._bound, atomic=True))
         flow = _operations.log_batch_async(
             self._settings,
-            batch.events.values(),
+            batch.contents,
             atomic=atomic,
             log_id=log_id,
             channel=channel,
@@ -386,12 +407,19 @@ class Client:
         check_events(events)
         with _uploads.EventFile(self._settings, self._bound, compression) as file:
             for event in events:
-                file.add(event)
+                self._add(file, event)
             file.finish()
             flow = _uploads.upload(
                 self._settings, file, log_id=log_id, channel=channel, external_id=external_id
             )
             return self._run(flow, timeout=config.check_timeout(timeout))
+
+    @staticmethod
+    def _add(file: _uploads.EventFile, event: EventLike) -> None:
+        if file.blocking:
+            file.add(event)
+        else:
+            file.add(event)
 
     def seal(self, log_id: str) -> Checkpoint:
         """Have a log sign a checkpoint over all its events now, instead of within a second."""

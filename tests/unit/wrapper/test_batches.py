@@ -14,8 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trailseal import AsyncClient, UnreadFailuresWarning, _batches, config, errors
 from trailseal._batches import Batch, Cutter
-from trailseal._events import Prepared
-from trailseal._models import BatchItem, BatchResult
+from trailseal._models import BatchResult
 
 from .conftest import Script, Side, answer, make_key
 
@@ -51,17 +50,17 @@ def test_batches_joined_are_the_events_and_respect_both_limits(
     try:
         batches = [Batch()]
         for i, length in enumerate(sizes):
-            event = Prepared(str(i), {}, b"x" * length)
-            if not batches[-1].fits(event):
-                batches.append(Batch())
-            batches[-1].add(i, event)
+            content = b"x" * length
+            if not batches[-1].fits(content):
+                batches.append(Batch(i))
+            batches[-1].add(i, str(i), content)
     finally:
         _batches.MAX_EVENTS, _batches.MAX_BYTES = old
-    assert [i for batch in batches for i in batch.events] == list(range(len(sizes)))
+    assert [i for batch in batches for i in batch.ids] == [*map(str, range(len(sizes)))]
     for batch in batches:
-        total = sum(len(event.content) + 1 for event in batch.events.values())
-        assert len(batch.events) <= count
-        assert total <= size or len(batch.events) == 1
+        total = sum(len(content) + 1 for content in batch.contents)
+        assert len(batch.contents) == len(batch.ids) <= count
+        assert total <= size or len(batch.contents) == 1
 
 
 @pytest.mark.row("A-05", "C-02", "P-29")
@@ -191,7 +190,7 @@ def test_an_answer_without_one_result_per_event_is_an_error(
 @pytest.mark.row("C-07")
 def test_failures_that_nobody_looked_at_warn() -> None:
     """Ignored failures are lost events."""
-    failed = BatchItem({"position": 0, "status": "failed"})
+    failed = {"position": 0, "status": "failed"}
     with pytest.warns(UnreadFailuresWarning, match="1 events"):
         BatchResult([failed])  # CPython finalizes it at once
     with warnings.catch_warnings():
@@ -221,4 +220,4 @@ def test_the_first_full_batch_is_sent_before_the_rest_is_read() -> None:
     cutter = Cutter(config.load("http://x", make_key(), environ={}), {})
     full = [cutter.add(event) for event in events(1001)]
     assert [i for i, batch in enumerate(full) if batch] == [1000]
-    assert len(cutter.finish().events) == 1
+    assert len(cutter.finish().contents) == 1

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema_rs import Draft202012Validator, RegexOptions
 from trailseal import Actor, Resource, _events
 from trailseal._event_rules import EVENT, FIELDS
 from trailseal._events import MAX_EVENT_BYTES, EventFields, encode, prepare
@@ -20,6 +21,13 @@ from trailseal._ids import timestamp, uuid7
 from trailseal.errors import ErrorDetail, EventValidationError
 
 from .test_errors import SPEC
+
+SCHEMAS = yaml.safe_load(SPEC.read_text())["components"]
+CONTRACT = Draft202012Validator(
+    {**SCHEMAS["schemas"]["EventInput"], "components": SCHEMAS},
+    validate_formats=True,
+    pattern_options=RegexOptions(),
+)
 
 
 def faults(event: object) -> dict[str, str]:
@@ -132,6 +140,24 @@ def test_the_callers_objects_are_never_changed() -> None:
             "event_invalid",
         ),
         ({"action": "a", "context": {"source_ip": "1.2.3"}}, "/context/source_ip", "event_invalid"),
+        (
+            {"action": "a", "context": {"source_ip": "fe80::1%eth0"}},
+            "/context/source_ip",
+            "event_invalid",
+        ),
+        ({"action": "a\0"}, "/action", "event_invalid"),
+        ({"action": "a", "actor": "u\0"}, "/actor/id", "event_invalid"),
+        (
+            {"action": "a", "resource": {"id": "r", "name": "\0"}},
+            "/resources/0/name",
+            "event_invalid",
+        ),
+        ({"action": "a", "tags": {"k\0": "v"}}, "/tags/k\0", "event_invalid"),
+        ({"action": "a", "tags": {"k": "\0"}}, "/tags/k", "event_invalid"),
+        ({"action": "a", "reason": {"code": "\0"}}, "/reason/code", "event_invalid"),
+        ({"action": "a", "subjects": ["\0"]}, "/subjects/0", "event_invalid"),
+        ({"action": "a", "data": [0] * 10_000}, "", "event_too_large"),
+        ({"action": "a", "data": {str(i): [] for i in range(10_000)}}, "", "event_too_large"),
         ({"action": "a", "tags": {"k": 1}}, "/tags/k", "field_type"),
         (
             {"action": "a", "tags": dict.fromkeys(map(str, range(65)), "")},
@@ -217,10 +243,67 @@ def test_depth_and_size_are_limited() -> None:
     )
 
 
+def test_nul_may_stand_where_the_contract_lets_it() -> None:
+    """Free JSON, the message and reasons: nobody looks for events by them."""
+    given_event = {
+        "id": "e1",
+        "action": "a",
+        "actor": {"id": "u", "attributes": "\0"},
+        **dict.fromkeys(("before", "after", "message"), "\0"),
+        "data": {"\0": "\0", "backslash": "\\u0000"},
+        "reason": {"message": "\0"},
+        "amends": {"event_id": "e0", "reason": "\0"},
+    }
+    assert prepare(given_event).event == given_event
+
+
+@pytest.mark.parametrize("wrap", [lambda v: v, lambda v: {"x": v}])
+def test_ten_thousand_values_are_not_too_many(wrap: Any) -> None:
+    """Names, and signs within texts, are no values."""
+    room = 10_000 - len({"id", "action", "data"}) - (1 if wrap(0) != 0 else 0)
+    prepare({"id": "e", "action": "a", "data": wrap([0] * room)})
+    prepare({"id": "e", "action": "a", "data": wrap(",[{" * 20_000)})
+    assert faults({"id": "e", "action": "a", "data": wrap([0] * (room + 1))}) == {
+        "": "event_too_large"
+    }
+
+
+pieces = st.sampled_from(
+    [
+        *("", "a", "\0", "__a", "é", "a" * 129, "batch", "x-1", ".x", None, 5, "user", "success"),
+        *("1.2.3.4", "fe80::1%e", "::1", "ed25519", "A" * 43, "A" * 43 + "=", "A" * 88),
+        *("2026-01-31T12:00:00Z", "2026-02-29T12:00:00Z", "2024-02-29t23:59:60.1+01:00"),
+        *("0000-01-01T00:00:00Z", "2026-01-01T24:00:00Z", "2026-01-01T00:00:00.123456789-23:59"),
+    ]
+)
+NAMES = [*FIELDS, "type", "name", "email", "source_ip", "trace_id", "code", "key_id", "value", "k"]
+shaped = st.recursive(
+    pieces,
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(st.sampled_from(NAMES), inner, max_size=3)
+        | st.fixed_dictionaries({"id": inner, "type": inner})
+    ),
+    max_leaves=6,
+)
+
+
+@given(st.sampled_from([*FIELDS]), shaped)
+def test_what_is_right_here_is_right_for_the_schema_of_the_contract(name: str, value: Any) -> None:
+    """A fault that the server alone finds costs a round trip, and a parked event."""
+    event = {"action": "a", "id": "e1", name: value}
+    try:
+        plain = json.loads(prepare(event).content)
+    except EventValidationError:
+        return
+    if name == "signature":  # which the contract wants a seed beside
+        plain["seed"] = "A" * 43
+    assert list(CONTRACT.iter_errors(plain)) == []
+
+
 def test_the_table_of_fields_is_that_of_the_contract() -> None:
     """A field that the contract gains or loses is noticed here."""
-    schemas = yaml.safe_load(SPEC.read_text())["components"]["schemas"]
-    assert set(FIELDS) == set(schemas["EventInput"]["properties"])
+    assert set(FIELDS) == set(SCHEMAS["schemas"]["EventInput"]["properties"])
     assert set(EventFields.__annotations__) - {"resource"} == set(FIELDS) - {"action"}
 
 
@@ -297,14 +380,14 @@ def test_encoding_is_compact_utf8() -> None:
 def test_what_is_accepted_fast_has_no_fault(value: Any, name: str) -> None:
     """The short way and the long way agree: on what is right, and on what would be sent."""
     event = {"action": "a", "id": "e1", name: value}
-    ready = _events._ready(event, None)
-    if ready is None:
+    quick = _events.ready(event, None)
+    if quick is None:
         return
     found: list[ErrorDetail] = []
     plain = _events._plain(_events._spelled_out(event, "", found), "", 1, found)
     EVENT.check(plain, "", found)
     assert found == []
-    assert json.loads(ready.content) == plain
+    assert json.loads(quick[2]) == plain
 
 
 def test_the_caller_s_event_is_sent_as_it_was_when_it_was_given() -> None:

@@ -1,0 +1,175 @@
+"""Rules for JSON values, fast where a value is right and exact where it is not.
+
+A rule knows two things. `accepts(value)` answers fast whether a value is right for sure; where it
+is not sure, or raises `TypeError`, `check(value, at, faults)` finds every fault, with its JSON
+Pointer. A value that `accepts` lets through has no fault for `check`, but for what is looked for in
+the encoded event: NUL, lone surrogates, size. A test holds the two ways together.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from trailseal.errors import ErrorDetail
+
+Faults = list[ErrorDetail]
+Check = Callable[[Any, str, Faults], None]
+Accepts = Callable[[Any], object]  # what counts is whether it is true
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What one kind of value must be."""
+
+    accepts: Accepts
+    check: Check
+    longest: int = 0  # of a text: any other text up to there, but the empty one, is right
+
+
+def report(faults: Faults, code: str, at: str, detail: str) -> None:
+    """Note a fault: what is wrong where, without the value."""
+    faults.append(ErrorDetail(code, at, detail))
+
+
+def token(name: object) -> str:
+    """Escape a member's name for a JSON Pointer (RFC 6901, 3)."""
+    return str(name).replace("~", "~0").replace("/", "~1")
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Return ` Did you mean 'actor'?`, or nothing."""
+    from difflib import get_close_matches  # noqa: PLC0415  # for mistakes only
+
+    near = get_close_matches(name, list(known), n=1, cutoff=0.7)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def text(longest: int, shortest: int = 0, *, nul: bool = False) -> Rule:
+    """A text of so many characters; NUL only where no database looks for it."""
+
+    def accepts(value: Any) -> bool:
+        return type(value) is str and shortest <= len(value) <= longest
+
+    def check(value: Any, at: str, faults: Faults) -> None:
+        if not isinstance(value, str):
+            report(faults, "field_type", at, "must be a string")
+        elif len(value) > longest:
+            wrong = f"has {len(value)} characters, at most {longest} are allowed"
+            report(faults, "field_too_long", at, wrong)
+        elif len(value) < shortest:
+            report(faults, "field_required", at, "must not be empty")
+        elif "\0" in value and not nul:
+            report(faults, "event_invalid", at, "must not hold NUL (U+0000)")
+
+    return Rule(accepts, check, longest if shortest <= 1 else 0)
+
+
+def pattern(form: re.Pattern[str], wrong: str) -> Rule:
+    """A text of this form; `wrong` says what it must be."""
+
+    def check(value: Any, at: str, faults: Faults) -> None:
+        if not isinstance(value, str):
+            report(faults, "field_type", at, "must be a string")
+        elif not form.fullmatch(value):
+            report(faults, "event_invalid", at, wrong)
+
+    return Rule(form.fullmatch, check)
+
+
+def choice(*values: str) -> Rule:
+    """One of these texts."""
+
+    def check(value: Any, at: str, faults: Faults) -> None:
+        if value not in values:
+            hint = suggestion(value, values) if isinstance(value, str) else ""
+            report(faults, "event_invalid", at, f"must be one of {', '.join(values)}.{hint}")
+
+    return Rule(frozenset(values).__contains__, check)
+
+
+def check_name(name: str, at: str, faults: Faults) -> bool:
+    """Report a reserved name; True if it is one."""
+    if name.startswith("__"):
+        wrong = "names that begin with __ are reserved"
+        report(faults, "field_reserved", f"{at}/{token(name)}", wrong)
+    return name.startswith("__")
+
+
+def _all_accepted(fields: Mapping[str, Rule], *required: str) -> Accepts:
+    sure = {name: rule.accepts for name, rule in fields.items()}
+    texts = {name: rule.longest for name, rule in fields.items()}
+
+    def accepts(value: Any) -> bool:
+        if type(value) is not dict:
+            return False
+        for name in required:
+            if name not in value:
+                return False
+        try:
+            for name, item in value.items():
+                if type(item) is str and 0 < len(item) <= texts[name]:
+                    continue  # most members are texts: a call less for each
+                if not sure[name](item):
+                    return False
+        except KeyError:  # no known name
+            return False
+        return True
+
+    return accepts
+
+
+def record(fields: Mapping[str, Rule], *required: str, form: str = "a mapping") -> Rule:
+    """An object with these members and no others; `form` says what else may be written."""
+    accepts = _all_accepted(fields, *required)
+
+    def check(value: Any, at: str, faults: Faults) -> None:
+        if not isinstance(value, dict):
+            report(faults, "field_type", at, f"must be {form}")
+            return
+        for name in required:
+            if name not in value:
+                report(faults, "field_required", f"{at}/{name}", "is required")
+        for name, item in value.items():
+            if name in fields:
+                fields[name].check(item, f"{at}/{name}", faults)
+            elif not check_name(name, at, faults):
+                wrong = f"is no known field.{suggestion(name, fields)}"
+                report(faults, "event_invalid", f"{at}/{token(name)}", wrong)
+
+    return Rule(accepts, check)
+
+
+def array(item: Rule, longest: int) -> Rule:
+    """A list of at most so many."""
+    sure = item.accepts
+
+    def accepts(value: Any) -> bool:
+        if type(value) is not list or len(value) > longest:
+            return False
+        for one in value:  # noqa: SIM110  # all() costs as much as the check itself
+            if not sure(one):
+                return False
+        return True
+
+    def check(value: Any, at: str, faults: Faults) -> None:
+        if not isinstance(value, list):
+            report(faults, "field_type", at, "must be a list")
+        elif len(value) > longest:
+            wrong = f"has {len(value)} items, at most {longest} are allowed"
+            report(faults, "field_too_long", at, wrong)
+        else:
+            for i, element in enumerate(value):
+                item.check(element, f"{at}/{i}", faults)
+
+    return Rule(accepts, check)
+
+
+def late(of: Callable[[], Rule], free: Accepts) -> Rule:
+    """A rule that holds itself; `free` lets no value through that is too deep."""
+    return Rule(
+        lambda value: free(value) and of().accepts(value),  # which ends at some depth
+        lambda value, at, faults: of().check(value, at, faults),
+    )
