@@ -37,7 +37,11 @@ class Views(griffe.Extension):
 
     def on_attribute(self, *, attr: griffe.Attribute, **_: object) -> None:
         """Called for each attribute that was read."""
-        if attr.annotation is None and attr.value is not None and attr.parent.is_class:
+        if (
+            attr.annotation is None
+            and attr.value is not None
+            and isinstance(attr.parent, griffe.Class)
+        ):
             kind = type_of(str(attr.value))
             if kind is not None:
                 attr.annotation = kind

@@ -145,10 +145,11 @@ class Reader:
 
 
 def install_command(home: Path) -> Path:
-    """A folder with a `trailseal` for the shell, which runs this very interpreter."""
+    """A folder with `trailseal` and `python` for the shell, which are this very interpreter."""
     folder = home / "bin"
     folder.mkdir(parents=True)
-    command = folder / "trailseal"
-    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m trailseal "$@"\n')
-    command.chmod(0o700)
+    for name, words in {"trailseal": "-m trailseal", "python": ""}.items():
+        command = folder / name
+        command.write_text(f'#!/bin/sh\nexec {sys.executable} {words} "$@"\n')
+        command.chmod(0o700)
     return folder

@@ -6,10 +6,11 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
 
 import pytest
-import trailseal
+import trailseal.config
 from trailseal_server.app import Running
 
 from .pages import ROOT, Reader, blocks, install_command
@@ -20,7 +21,7 @@ EVERYWHERE = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 ELSEWHERE = {
     "cli.md": "tests/e2e/test_cli_page.py runs each of its commands",
     "production.md": "sets up whole machines: PostgreSQL, systemd, nginx",
-    "verifying.md": "specifies formats; tests/vectors runs its cases, test_cli_verify.py its commands",
+    "verifying.md": "formats; tests/vectors runs its cases, test_cli_verify.py its commands",
 }
 FOLLOWED = [page for page in PAGES if page.name not in ELSEWHERE and blocks(page)]
 NOT_RUN = 3  # blocks that only show: more would be documentation that nobody tried
@@ -108,6 +109,15 @@ def test_the_error_reference_is_what_the_code_makes() -> None:
         [sys.executable, script, "--check"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_configuration_names_every_setting() -> None:
+    """Each keyword of the client, and each variable that it reads."""
+    text = (DOCS / "configuration.md").read_text(encoding="utf-8")
+    keywords = set(signature(trailseal.Client.__init__).parameters) - {"self", "http_transport"}
+    assert not {name for name in keywords if f"`{name}" not in text}
+    told = set(re.findall(r"TRAILSEAL_[A-Z_]+", trailseal.config.__doc__ or ""))
+    assert told and not {name for name in told if f"`{name}`" not in text}
 
 
 def test_the_api_reference_has_every_public_name() -> None:
