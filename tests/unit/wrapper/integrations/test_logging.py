@@ -202,6 +202,7 @@ AGAIN = """
 import logging, logging.config, sys
 config = {
     "version": 1,
+    "disable_existing_loggers": False,
     "handlers": {"audit": {"class": "trailseal.integrations.logging.AuditHandler",
                            "log_id": sys.argv[1], "delivery": "background"}},
     "root": {"handlers": ["audit"], "level": "DEBUG"},

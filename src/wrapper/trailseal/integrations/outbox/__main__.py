@@ -60,10 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def relay(rows: Rows, *, once: bool, poll: float) -> int:
     """Relay until SIGTERM or SIGINT, or `once`; an exit code."""
     with Client.from_env() as client, Relay(client, rows, poll=poll) as running:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: running.stop())
         if once:
             return 0 if running.run_once() else LEFT
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: running.stop())
         running.run()
     return 0
 
