@@ -81,7 +81,7 @@ class Teller:
             if self._loop is None or self._loop[0] != os.getpid():
                 loop = asyncio.new_event_loop()
                 name = "trailseal-listeners"
-                threading.Thread(target=loop.run_forever, name=name, daemon=True).start()
+                threading.Thread(target=_turn, args=(loop,), name=name, daemon=True).start()
                 self._loop = os.getpid(), loop
             return self._loop[1]
 
@@ -97,11 +97,17 @@ class Teller:
         return not concurrent.futures.wait(list(self._futures), timeout).not_done
 
     def close(self, timeout: float) -> bool:
-        """Wait, then end the thread; True if nothing was left."""
+        """Wait, then end the thread; False if something goes on, and the thread with it."""
         done = self.wait(timeout)
         with self._lock:
-            if self._loop is not None and self._loop[0] == os.getpid():
-                loop = self._loop[1]
-                loop.call_soon_threadsafe(loop.stop)
-            self._loop = None
+            if done and self._loop is not None:
+                pid, loop = self._loop
+                if pid == os.getpid():
+                    loop.call_soon_threadsafe(loop.stop)
+                self._loop = None
         return done
+
+
+def _turn(loop: asyncio.AbstractEventLoop) -> None:
+    loop.run_forever()
+    loop.close()

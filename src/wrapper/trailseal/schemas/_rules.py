@@ -99,9 +99,24 @@ def _explained(error: Any, at: str) -> Iterator[ErrorDetail]:
         for member in facts["unexpected"]:
             place = f"{here}/{token(member)}"
             yield ErrorDetail("event_invalid", place, "is no field of this schema")
+    elif name in {"anyOf", "oneOf"} and all(facts.get("context", ())):
+        for each in _nearest(facts["context"]):
+            yield from _explained(each, at)
     else:
         code = _CODES.get(name, "event_invalid")
         yield ErrorDetail(code, here, error.message[:MAX_SHOWN])
+
+
+def _nearest(branches: list[list[Any]]) -> list[Any]:
+    """The faults of the branch that fits best: of the right type, then deepest, then fewest."""
+    return min(
+        branches,
+        key=lambda branch: (
+            any(each.kind.name == "type" and not each.instance_path for each in branch),
+            -max(len(each.instance_path) for each in branch),
+            len(branch),
+        ),
+    )
 
 
 def _check_names(value: Any, at: str) -> None:

@@ -17,12 +17,18 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         """Refuse what could make one value appear twice."""
+        self._depth = getattr(self, "_depth", 0) + 1
         event = cast("Any", self).peek_event()
+        if self._depth > MAX_DEPTH:
+            raise self._error(event, f"must not nest deeper than {MAX_DEPTH} levels")
         if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
             raise self._error(event, "holds an alias or an anchor; use $ref instead")
         if getattr(event, "tag", None) not in {None, "!"}:
             raise self._error(event, "holds a YAML tag")
-        return super().compose_node(parent, index)
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._depth -= 1
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         """Refuse a member twice, and names that are no text."""

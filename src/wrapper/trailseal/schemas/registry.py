@@ -154,7 +154,7 @@ class Registry:
 
     def __contains__(self, schema: object) -> bool:
         name, version = schema if isinstance(schema, tuple) else (schema, None)
-        versions = self._schemas.get(name, {})
+        versions = self._schemas.get(str(name), {})
         return bool(versions) if version is None else str(version) in versions
 
     def __iter__(self) -> Iterator[LocalSchema]:

@@ -219,7 +219,7 @@ class _Maker:
         except NameError as error:
             raise ConfigurationError(f"{cls.__name__}: {error}; define it in the module.") from None
         if typing.is_typeddict(cls):
-            required = [name for name in hints if name in cast("Any", cls).__required_keys__]
+            required = [name for name, hint in hints.items() if _is_required(cls, name, hint)]
         else:
             known = _fields(cls)
             required = [name for name, needed, _ in known if needed]
@@ -268,7 +268,7 @@ class _Maker:
                 items_of = self._of(args[0], where) if args else {}
                 return {"type": "array", "items": items_of or True, **unique}
         if typing.is_typeddict(hint) or attrs.has(hint) or dataclasses.is_dataclass(hint):
-            return self._reference(hint)
+            return self._reference(cast("type", hint))
         raise ConfigurationError(f"{where}: {hint!r} has no meaning in JSON.")
 
     def _reference(self, cls: type) -> dict[str, Any]:
@@ -289,3 +289,10 @@ def _either(branches: list[dict[str, Any]]) -> dict[str, Any]:
     if all(set(each) == {"type"} for each in branches):
         return {"type": [each["type"] for each in branches]}
     return {"anyOf": branches}
+
+
+def _is_required(cls: Any, name: str, hint: Any) -> bool:
+    """Of a TypedDict: annotations that are text hide `NotRequired` from `__required_keys__`."""
+    marks = {typing.Required: True, typing.NotRequired: False}
+    found = marks.get(get_origin(hint))
+    return name in cls.__required_keys__ if found is None else found

@@ -61,10 +61,12 @@ class AuditLog:
     @property
     def client(self) -> Client:
         """A blocking client; closed with the log."""
-        if self._client is None:
-            self._client = self._made(Client, self.transport)
-            self._stack.callback(self._client.close)
-        return self._client
+        if self._client is not None:
+            return self._client
+        made: Client = self._made(Client, self.transport)
+        self._stack.callback(made.close)
+        self._client = made
+        return made
 
     def async_client(self, **options: Any) -> AsyncClient:
         """An asynchronous client, for one event loop; yours to close."""
