@@ -5,28 +5,34 @@ Rules:
   worker died is claimed again and begins anew, so doing one twice must be the same as once.
 - Whoever does a job reports as it goes; reporting renews the lease and raises `LostError` when the
   job was cancelled or taken over, or the server stops: it is put down then.
-- `LaterError` gives a job back to the queue, for when the server itself cannot go on, and so does a
-  database that is busy, away or full. It costs no attempt: what was accepted waits for a full disk
-  to be freed. Every other error fails the job.
+- A job goes back to the queue, for a pause of at most a minute, where the server itself cannot go
+  on (`LaterError`) or the disk is full: as often as it takes, since what was accepted waits. So it
+  does where the database is busy or away, but after an hour of that each time costs an attempt.
+- Every other error fails the job, and is logged without any content of an event.
 """
 
+import logging
 import os
 import secrets
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
+from .failures import account, problem_of
 from .problems import Problem
-from .store import Store, jobs, trouble
+from .store import Store, jobs
 from .store.jobs import JobRow
 
 POLL_S = 1.0  # between looks for jobs that other processes queued
 SWEEP_S = 60.0  # between looks for jobs past their time
 STOP_DEADLINE_S = 10.0  # for the worker to put down its job
+
+_PASSING = {"unavailable": "the database is busy or away", "storage_full": "the disk is full"}
+_log = logging.getLogger("trailseal.server")
 
 
 class LostError(Exception):
@@ -87,6 +93,7 @@ class Worker:
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
+        self._back: tuple[JobRow, bool] | None = None  # to be given back; for nothing?
 
     def start(self) -> None:
         """Start the worker's thread."""
@@ -113,6 +120,8 @@ class Worker:
 
     def work(self) -> bool:
         """Claim one job and do it; False if there was none, or none can be done now."""
+        if self._back is not None:  # before anything else: its lease would run out
+            self._give_back()
         row = jobs.claim(self._store, self._kind, self._name)
         if row is None:
             return False
@@ -121,12 +130,27 @@ class Worker:
         except LostError:
             if self._stopping.is_set():
                 jobs.finish(self._store, row, self._name, "pending")
+        except LaterError as error:
+            return self._defer(row, str(error) or "the server cannot go on", free=True)
         except Exception as error:  # noqa: BLE001 - whatever it was, the job's owner must learn of it
-            if isinstance(error, LaterError) or trouble(error) is not None:
-                jobs.finish(self._store, row, self._name, "pending", progress=None)
-                return False
+            found = problem_of(error).code
+            if found in _PASSING:
+                return self._defer(row, _PASSING[found], free=found == "storage_full")
             self._fail(row, error)
         return True
+
+    def _defer(self, row: JobRow, reason: str, *, free: bool) -> Literal[False]:
+        _log.warning("%s %s waits: %s", self._kind, row.operation_id, reason)
+        self._back = row, free
+        self._give_back()
+        return False
+
+    def _give_back(self) -> None:
+        """Give the job back; where that fails too, it is done before the next claim."""
+        if self._back is not None:
+            row, free = self._back
+            jobs.defer(self._store, row, self._name, free=free)
+            self._back = None
 
     def sweep(self) -> None:
         """Forget the jobs past their time."""
@@ -149,5 +173,7 @@ class Worker:
     def _fail(self, row: JobRow, error: Exception) -> None:
         failed = f"The {self._kind} failed on the server: create it again"
         problem = error if isinstance(error, Problem) else Problem("operation_failed", failed)
+        if problem is not error:
+            _log.error("%s %s failed\n%s", self._kind, row.operation_id, account(error))
         body = orjson.dumps(problem.as_json(request_id=row.operation_id))
         jobs.finish(self._store, row, self._name, "failed", error=body)

@@ -1,12 +1,15 @@
 """Operations that write: batches and uploads across crashes, and the bounds of a file."""
 
+import errno
 import gzip
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+from sqlalchemy.exc import OperationalError
 from trailseal_server import upload_lines
 from trailseal_server.auth import Caller
 from trailseal_server.batches import Batches
@@ -14,8 +17,9 @@ from trailseal_server.channels import Route
 from trailseal_server.ingest import Ingest
 from trailseal_server.operations import Operations
 from trailseal_server.problems import Problem
-from trailseal_server.store import Store, jobs
+from trailseal_server.store import Store, jobs, micros
 from trailseal_server.store.schema import operations
+from trailseal_server.worker import Lease, Worker
 
 CALLER = Caller("key_test", None, "main", frozenset({"admin"}))
 
@@ -70,8 +74,11 @@ def test_a_batch_that_is_done_twice_stores_nothing_twice(
     assert (batch["created"], batch["duplicate"]) == (0, 2)
 
 
-def test_a_batch_waits_for_a_server_that_cannot_write(store: Store, ingest: Ingest) -> None:
+def test_a_batch_waits_for_a_server_that_cannot_write(
+    store: Store, ingest: Ingest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It is not failed, however often it is tried: it goes back to the queue."""
+    monkeypatch.setattr(jobs, "FIRST_PAUSE", -1)
     closed = Ingest(store, lambda _: ())
     operation_id = _create(_batches(store, closed), {"action": "x"})
     for _ in range(2 * jobs.MAX_ATTEMPTS):
@@ -79,6 +86,115 @@ def test_a_batch_waits_for_a_server_that_cannot_write(store: Store, ingest: Inge
     assert _show(store, operation_id)["state"] == "pending"
     assert _batches(store, ingest).worker.work()
     assert _show(store, operation_id)["batch"]["created"] == 1
+
+
+def _export(store: Store) -> None:
+    with store.write() as connection:
+        values = {"log_id": "main", "request": b'{"format":"jsonl","compression":"none"}'}
+        jobs.create(connection, jobs.EXPORT, CALLER, values)
+
+
+def _failing(store: Store, error: Exception) -> Worker:
+    def fail(_lease: Lease) -> None:
+        raise error
+
+    return Worker(store, jobs.EXPORT, fail)
+
+
+_BUSY = OperationalError("", None, sqlite3.OperationalError("database is locked"))
+_FULL = OSError(errno.ENOSPC, "No space left on device")
+
+
+def _state(store: Store) -> Any:
+    with store.read() as connection:
+        return connection.execute(operations.select()).one()
+
+
+@pytest.mark.parametrize("error", [_BUSY, _FULL])
+def test_a_job_waits_longer_each_time(store: Store, error: Exception) -> None:
+    """A busy database and a full disk fail no job; it is claimed again after a pause, which
+    doubles up to a minute."""
+    _export(store)
+    worker, pauses = _failing(store, error), []
+    for _ in range(8):
+        before = micros.now()
+        assert not worker.work()
+        row = _state(store)
+        assert row.state == "pending"
+        pauses.append(round((row.lease_until - before) / 1e6))
+        assert jobs.claim(store, jobs.EXPORT, "early") is None
+        with store.write() as connection:
+            connection.execute(operations.update().values(lease_until=0))
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60]
+
+
+def test_a_database_that_is_always_busy_fails_a_job_in_the_end(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After `MAX_DEFERRED` times each costs an attempt; a full disk never does."""
+    monkeypatch.setattr(jobs, "FIRST_PAUSE", -1)
+    monkeypatch.setattr(jobs, "MAX_DEFERRED", 3)
+    _export(store)
+    full, busy = _failing(store, _FULL), _failing(store, _BUSY)
+    for _ in range(3 * jobs.MAX_ATTEMPTS):
+        full.work()
+    for _ in range(jobs.MAX_ATTEMPTS):
+        assert _state(store).state == "pending"
+        busy.work()
+    busy.work()
+    assert _state(store).state == "failed"
+
+
+def test_a_job_is_given_back_once_the_database_answers_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where even that fails it is tried again, before the lease runs out and costs an attempt."""
+    monkeypatch.setattr(jobs, "FIRST_PAUSE", -1)
+    _export(store)
+    worker, given = _failing(store, _BUSY), jobs.defer
+
+    def away(*_: Any, **__: Any) -> bool:
+        raise _BUSY
+
+    monkeypatch.setattr(jobs, "defer", away)
+    with pytest.raises(OperationalError):
+        worker.work()
+    assert _state(store).state == "running"
+    monkeypatch.setattr(jobs, "defer", given)
+    worker.work()
+    row = _state(store)
+    assert (row.state, orjson.loads(row.progress)["deferred"]) == ("pending", 2)
+
+
+def test_v17_a_failed_job_is_logged_without_content(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its id, its traceback, and the types of its errors: what they say may be an event's."""
+    _export(store)
+    assert _failing(store, ValueError("card 4111")).work()
+    row = _state(store)
+    assert row.state == "failed"
+    assert row.operation_id in caplog.text
+    assert "in fail" in caplog.text
+    assert "builtins.ValueError" in caplog.text
+    assert "4111" not in caplog.text
+    assert b"4111" not in row.error
+
+
+def test_a_server_that_stops_costs_a_job_no_attempt(store: Store) -> None:
+    """However often a server is restarted, its export begins anew."""
+    _export(store)
+    for _ in range(2 * jobs.MAX_ATTEMPTS):
+        row = jobs.claim(store, jobs.EXPORT, "stopping")
+        assert row is not None
+        assert jobs.finish(store, row, "stopping", "pending")
+    assert jobs.claim(store, jobs.EXPORT, "last") is not None
+
+
+def test_looking_for_jobs_locks_nothing(store: Store) -> None:
+    """Workers look each second: where there is no job, they write nothing and wait for nobody."""
+    with store.write():
+        assert jobs.claim(store, jobs.EXPORT, "idle") is None
 
 
 def test_a_cancelled_batch_is_not_written(store: Store, ingest: Ingest) -> None:

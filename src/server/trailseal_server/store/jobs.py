@@ -26,6 +26,9 @@ from .schema import operations
 LIFETIME = 7 * 86_400 * 1_000_000  # microseconds: a week to download it
 LEASE = 60 * 1_000_000  # microseconds: renewed every chunk, so this is far beyond a slow disk
 MAX_ATTEMPTS = 5  # a job that killed five workers would kill the sixth
+FIRST_PAUSE = 1_000_000  # microseconds before a job that was given back is claimed again; doubled
+MAX_PAUSE = 60 * 1_000_000  # microseconds
+MAX_DEFERRED = 60  # an hour of a busy database; from then on the job itself is suspected
 MAX_SWEEP = 100  # rows removed at a time: a short write transaction
 
 MAX_WAITING = 1000  # jobs of a kind: at 10 MiB a batch, 10 GiB of database
@@ -120,18 +123,24 @@ def of_log(
 def claim(store: Store, kind: str, worker: str) -> JobRow | None:
     """The oldest job of a kind that nobody works on, now leased to this worker."""
     now = micros.now()
-    dead = and_(operations.c.state == "running", operations.c.lease_until < now)
-    free = or_(operations.c.state == "pending", dead)
+    ready = or_(operations.c.lease_until.is_(None), operations.c.lease_until < now)
+    free = operations.c.state.in_(ACTIVE) & ready
     oldest = select(*_SHOWN).where(operations.c.kind == kind, free)
     oldest = oldest.order_by(operations.c.created_at).limit(1)
+    with store.read() as connection:  # most looks find nothing: they lock nothing
+        if connection.execute(oldest).one_or_none() is None:
+            return None
     with store.write() as connection:
         row = connection.execute(oldest.with_for_update(skip_locked=True)).one_or_none()
         if row is None:
             return None
-        attempts = _progress(row).get("attempts", 0) + 1
+        known = _progress(row)
+        attempts = known.get("attempts", 0) + 1
+        report = {"done": 0, "total": None, "attempts": attempts}
+        report |= {"deferred": known.get("deferred", 0)}
         values = {
             "state": "running",
-            "progress": orjson.dumps({"done": 0, "total": None, "attempts": attempts}),
+            "progress": orjson.dumps(report),
             "lease_by": worker,
             "lease_until": now + LEASE,
         }
@@ -141,6 +150,25 @@ def claim(store: Store, kind: str, worker: str) -> JobRow | None:
             values |= {"state": "failed", "error": error, **_GONE}
         connection.execute(update(operations).where(_is(row)).values(values))
         return connection.execute(_by_id(row.operation_id)).one() if values["lease_by"] else None
+
+
+def defer(store: Store, row: JobRow, worker: str, *, free: bool) -> bool:
+    """Give a job back, to be claimed again after a pause that grows with each time; False if the
+    worker is no longer the holder. `free` never costs an attempt; else each after `MAX_DEFERRED`
+    does."""
+    known = _progress(row)
+    times = known.get("deferred", 0) + 1
+    costs = not free and times > MAX_DEFERRED
+    report = known if costs else _untried(row)
+    pause = min(MAX_PAUSE, FIRST_PAUSE << min(times - 1, 10))
+    values = {
+        "state": "pending",
+        "lease_by": None,
+        "lease_until": micros.now() + pause,
+        "progress": orjson.dumps({**report, "deferred": times}),
+    }
+    with store.write() as connection:
+        return _held(connection, row, worker, values)
 
 
 def active(store: Store) -> dict[tuple[str, str], int]:
@@ -166,6 +194,7 @@ def finish(store: Store, row: JobRow, worker: str, to: str, **values: Any) -> bo
         ended = {"state": to, **_GONE, **values}
         if to == "pending":
             del ended["content"]
+            ended["progress"] = orjson.dumps(_untried(row))
         return _held(connection, row, worker, ended)
 
 
@@ -243,6 +272,12 @@ def _held(connection: Connection, row: JobRow, worker: str, values: Mapping[str,
 
 def _progress(row: JobRow) -> dict[str, Any]:
     return dict(orjson.loads(row.progress)) if row.progress else {}
+
+
+def _untried(row: JobRow) -> dict[str, Any]:
+    """Its progress as if it had not been claimed this time."""
+    known = _progress(row)
+    return {**known, "done": 0, "total": None, "attempts": known.get("attempts", 1) - 1}
 
 
 def _is(row: JobRow) -> Any:
