@@ -24,6 +24,31 @@ ELSEWHERE = {
     "verifying.md": "formats; tests/vectors runs its cases, test_cli_verify.py its commands",
 }
 FOLLOWED = [page for page in PAGES if page.name not in ELSEWHERE and blocks(page)]
+ROWS = {  # of the feature list, that a page shows
+    "from-apptrail": ("A-01", "A-04", "A-05", "A-13", "A-15", "A-19", "A-20", "A-21", "A-22"),
+    "from-auditledge": ("L-03", "L-05", "L-07", "L-08", "L-10", "L-12", "L-15"),
+    "from-pangea": ("P-20", "P-29", "P-30", "P-31", "P-45", "P-47", "P-48", "P-53", "P-60"),
+    "from-boto3": ("C-01", "C-06", "C-07", "C-09", "C-15"),
+    "configuration": ("A-02",),
+    "reading": ("P-40", "P-41", "P-45"),
+    "schemas": ("J-07", "J-09", "J-10", "J-12"),
+}
+OLD_CALLS = {  # what a user of the other SDK looks for
+    "from-apptrail": ("ApptrailEventsClient", "put_event", "put_events", "ApptrailError"),
+    "from-auditledge": ("AuditLedge(", ".log(", ".query(", ".get(", ".export(", ".usage("),
+    "from-pangea": (
+        *("Audit(", ".log(", ".log_event(", ".log_bulk(", ".log_bulk_async(", ".log_stream("),
+        *(".search(", ".results(", ".export(", ".poll_result(", ".download_results("),
+        *(".download_file(", ".root("),
+    ),
+    "from-boto3": (
+        *("put_audit_events", "can_paginate", "get_paginator", "get_waiter", ".close("),
+        *("ChannelInsufficientPermission", "ChannelNotFound", "InvalidChannelARN"),
+        *("ChannelUnsupportedSchema", "DuplicatedAuditEventId", "UnsupportedOperationException"),
+        *("FieldTooLong", "FieldNotFound", "InvalidChecksum", "InvalidData", "InvalidRecipient"),
+        *("InvalidEventSource", "AccountNotSubscribed", "Throttling", "InternalFailure"),
+    ),
+}
 NOT_RUN = 3  # blocks that only show: more would be documentation that nobody tried
 SHOWN = {"python", "console", "toml", "yaml", "json", "text", ""}
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)")
@@ -39,7 +64,13 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[\s]+", "-", re.sub(r"[^\w\s-]", "", head.lower()).strip()) for head in heads}
 
 
-@pytest.mark.parametrize("page", FOLLOWED, ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=pytest.mark.row(*ROWS.get(page.stem, ())), id=page.stem)
+        for page in FOLLOWED
+    ],
+)
 def test_whoever_follows_a_page_gets_what_it_shows(
     page: Path,
     make_server: Callable[..., Running],
@@ -57,6 +88,13 @@ def test_whoever_follows_a_page_gets_what_it_shows(
     monkeypatch.chdir(home)
     with Reader(home) as reader:
         reader.follow(page)
+
+
+@pytest.mark.parametrize("name", OLD_CALLS)
+def test_each_call_of_another_sdk_has_its_counterpart(name: str) -> None:
+    """On the page for those who come from it."""
+    text = (DOCS / f"{name}.md").read_text(encoding="utf-8")
+    assert not [call for call in OLD_CALLS[name] if call not in text]
 
 
 def test_few_blocks_are_not_run_and_each_says_why() -> None:
@@ -117,7 +155,8 @@ def test_configuration_names_every_setting() -> None:
     keywords = set(signature(trailseal.Client.__init__).parameters) - {"self", "http_transport"}
     assert not {name for name in keywords if f"`{name}" not in text}
     told = set(re.findall(r"TRAILSEAL_[A-Z_]+", trailseal.config.__doc__ or ""))
-    assert told and not {name for name in told if f"`{name}`" not in text}
+    assert told
+    assert not {name for name in told if f"`{name}`" not in text}
 
 
 def test_the_api_reference_has_every_public_name() -> None:
