@@ -76,14 +76,19 @@ class Process:
 
     def started(self) -> Self:
         """Wait until it answers."""
-        assert self.popen.stdout is not None
-        line = self.popen.stdout.readline()
-        if not line:
+        if not self.answers():
             self.end(signal.SIGKILL)
             raise AssertionError(self.errors)
-        said = json.loads(line)
-        self.port, self.key = int(said["url"].rpartition(":")[2]), said["api_key"]
         return self
+
+    def answers(self) -> bool:
+        """Wait until it answers, or has ended before."""
+        assert self.popen.stdout is not None
+        line = self.popen.stdout.readline()
+        if line:
+            said = json.loads(line)
+            self.port, self.key = int(said["url"].rpartition(":")[2]), said["api_key"]
+        return bool(line)
 
     def end(self, number: int = signal.SIGTERM) -> int:
         """Send a signal unless it has ended, wait, and answer the exit code."""

@@ -83,7 +83,9 @@ def test_v2_a_crash_between_commit_sign_and_publish_leaves_one_history(
             most = min(2, ROUNDS) if "signer" in thread_name else 40
             number = random.randint(1, most)  # noqa: S311 - no secret
             program = (DRIVER, thread_name, point, str(number))
-            fleet.members[0] = Process(url, tmp_path, *program).started()
+            fleet.members[0] = Process(url, tmp_path, *program)
+            # The signer may come to its point before the server can say that it answers.
+            fleet.members[0].answers()
             code = fleet.members[0].popen.wait(CRASH_S)
             assert code == -signal.SIGKILL, (thread_name, point)
         fleet.members[0].end()
