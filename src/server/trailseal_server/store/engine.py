@@ -103,6 +103,12 @@ class Store:
         with self._writer.connect() as connection, connection.execution_options(**_WRITE).begin():
             yield connection
 
+    @contextmanager
+    def alone(self) -> Iterator[Connection]:
+        """The writer's connection with no transaction begun, for VACUUM and the like."""
+        with self._writer.connect() as connection:
+            yield connection
+
     def close(self) -> None:
         """Close every idle connection; the store can be used again all the same."""
         self.engine.dispose()

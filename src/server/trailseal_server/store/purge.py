@@ -11,6 +11,7 @@ import time
 
 from sqlalchemy import text
 
+from .driver import cursor
 from .engine import Store
 
 MERGED_PAGES = 500  # of the terms index, in one transaction
@@ -41,22 +42,22 @@ def compact(store: Store) -> bool:
 def vacuum(store: Store) -> bool:
     """Everything; False if a reader kept the WAL from being emptied."""
     compact(store)
-    with store.engine.connect() as pooled:
-        if store.engine.dialect.name == "postgresql":
-            connection = pooled.execution_options(isolation_level="AUTOCOMMIT")
+    with store.alone() as connection:
+        if connection.dialect.name == "postgresql":
+            outside = connection.execution_options(isolation_level="AUTOCOMMIT")
             for table in TABLES:
-                connection.exec_driver_sql(f"VACUUM {table}")
+                outside.exec_driver_sql(f"VACUUM {table}")
             return True
-        pooled.connection.driver_connection.execute("VACUUM").close()  # type: ignore[union-attr]
+        with cursor(connection) as on:
+            on.execute("VACUUM")
     return _empty_wal(store)
 
 
 def _empty_wal(store: Store) -> bool:
     end = time.monotonic() + CHECKPOINT_DEADLINE_S
-    with store.engine.connect() as pooled:
-        driver = pooled.connection.driver_connection
+    with store.alone() as connection, cursor(connection) as on:
         while True:
-            busy, _, _ = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()  # type: ignore[union-attr]
+            ((busy, _, _),) = on.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             if not busy or time.monotonic() > end:
                 return not busy
             time.sleep(CHECKPOINT_POLL_S)
