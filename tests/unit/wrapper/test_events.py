@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import re
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -14,7 +15,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema_rs import Draft202012Validator, RegexOptions
-from trailseal import Actor, Resource, _events
+from trailseal import Actor, Resource, _events, _ids
 from trailseal._event_rules import EVENT, FIELDS
 from trailseal._events import MAX_EVENT_BYTES, EventFields, encode, prepare
 from trailseal._ids import timestamp, uuid7
@@ -339,6 +340,22 @@ def test_uuid7_of_the_rfc() -> None:
     rand_a, rand_b = 0xCC3, 0x18C4DC0C0C07398F
     noise = (rand_a << 62 | rand_b & (1 << 62) - 1).to_bytes(10)
     assert uuid7(0x017F22E279B0, noise) == "017f22e2-79b0-7cc3-98c4-dc0c0c07398f"
+
+
+def test_a_forked_child_makes_ids_of_its_own() -> None:
+    """Parent and child may make them in the same microsecond."""
+    uuid7()  # more than one is drawn
+    ours, theirs = os.pipe()
+    if (child := os.fork()) == 0:
+        os.write(theirs, b"".join(_ids._draw() for _ in range(_ids.DRAWN)))
+        os._exit(0)
+    os.waitpid(child, 0)
+    drawn = os.read(ours, _ids.NOISE * _ids.DRAWN)
+    os.close(ours)
+    os.close(theirs)
+    child_s = {drawn[i : i + _ids.NOISE] for i in range(0, len(drawn), _ids.NOISE)}
+    assert len(child_s) == _ids.DRAWN
+    assert not child_s & {_ids._draw() for _ in range(_ids.DRAWN)}
 
 
 def test_uuid7s_do_not_repeat() -> None:

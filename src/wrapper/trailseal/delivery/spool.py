@@ -41,6 +41,9 @@ MAX_BYTES = 1 << 30  # of waiting events: some million of them, and a disk still
 CHECKPOINT_PAGES = 4096  # of the write-ahead log, 16 MiB: rare, and some milliseconds
 MAX_SCAN = 20_000  # rows looked at for one request, where logs are mixed
 FORK_WAIT_S = 10.0  # longer than any commit; a fork in a signal handler must not wait for ever
+# Rows of one statement, below SQLite's old limit of 999 values. At every step of a statement Python
+# lets other threads run, and waits for them: one statement for many rows keeps the lock short.
+AT_ONCE = 200
 BUSY_S = 5.0  # the command line may look at the same file
 
 T = TypeVar("T")
@@ -183,12 +186,13 @@ class Spool:
         """The entries that have room, now committed; key, id and size of what gave it; last key."""
         room, key = self._max_bytes - self._bytes, self._mark.key
         with_room, gone = list[_Entry](), list[tuple[int, str, int]]()
+        needed = sum(len(entry.content) for entry in group) - room
+        if needed <= 0 and len(group) <= AT_ONCE:
+            return group, gone, _insert(connection, group)  # a transaction of its own
         with _transaction(connection):
-            needed = sum(len(entry.content) for entry in group) - room
             if needed > 0 and self._drop_oldest:
                 gone = self._oldest_free(connection, needed)
-                keys = [(seq,) for seq, _, _ in gone]
-                connection.executemany("DELETE FROM pending WHERE seq = ?", keys)
+                _delete(connection, [seq for seq, _, _ in gone])
                 room += sum(size for _, _, size in gone)
             for entry in group:
                 if len(entry.content) <= room:
@@ -196,10 +200,8 @@ class Spool:
                     with_room.append(entry)
             if gone and not with_room:
                 raise SpoolFullError("One event is larger than the spool.")
-            if with_room:
-                insert = "INSERT INTO pending (id, log_id, content, crc) VALUES (?,?,?,?)"
-                connection.executemany(insert, map(_columns, with_room))
-                key = connection.execute("SELECT last_insert_rowid()").fetchone()[0]
+            for first in range(0, len(with_room), AT_ONCE):
+                key = _insert(connection, with_room[first : first + AT_ONCE])
         return with_room, gone, key
 
     def _oldest_free(
@@ -250,7 +252,7 @@ class Spool:
             connection.execute("PRAGMA synchronous = NORMAL")  # rule 2
             try:
                 with _transaction(connection):
-                    _delete(connection, items)
+                    _delete(connection, [item.key for item in items])
             finally:
                 connection.execute("PRAGMA synchronous = FULL")
 
@@ -268,7 +270,7 @@ class Spool:
             with _transaction(connection):
                 insert = "INSERT OR REPLACE INTO parked VALUES (?,?,?,?,?,?,?,?)"
                 connection.execute(insert, row)
-                _delete(connection, [item])
+                _delete(connection, [item.key])
 
         with self._lock:
             self._settled(move, [item])
@@ -426,9 +428,17 @@ class Spool:
         self._lost(max(saved.unsound, mark.left - saved.pending, hidden))
 
 
-def _columns(entry: _Entry) -> tuple[str, str | None, bytes, int]:
-    crc = checksum(entry.id, entry.log_id, entry.content)
-    return entry.id, entry.log_id, entry.content, crc
+def _insert(connection: sqlite3.Connection, entries: Sequence[_Entry]) -> int:
+    """Write up to `AT_ONCE` rows with one statement: all or none; the last key."""
+    values = list[str | bytes | int | None]()
+    for entry in entries:
+        crc = checksum(entry.id, entry.log_id, entry.content)
+        values += (entry.id, entry.log_id, entry.content, crc)
+    rows = ",".join(["(?,?,?,?)"] * len(entries))
+    insert = f"INSERT INTO pending (id, log_id, content, crc) VALUES {rows}"  # noqa: S608  # question marks
+    key = connection.execute(insert, values).lastrowid
+    assert key is not None  # noqa: S101  # after an INSERT
+    return key
 
 
 def _items(rows: sqlite3.Cursor, skip_keys: Collection[int]) -> Iterator[Item]:
@@ -441,9 +451,11 @@ def _items(rows: sqlite3.Cursor, skip_keys: Collection[int]) -> Iterator[Item]:
         yield Item(row.seq, row.id, row.log_id, row.content)
 
 
-def _delete(connection: sqlite3.Connection, items: Collection[Item]) -> None:
-    keys = [(item.key,) for item in items]
-    connection.executemany("DELETE FROM pending WHERE seq = ?", keys)
+def _delete(connection: sqlite3.Connection, keys: Sequence[int]) -> None:
+    for first in range(0, len(keys), AT_ONCE):
+        some = keys[first : first + AT_ONCE]
+        marks = ",".join("?" * len(some))
+        connection.execute(f"DELETE FROM pending WHERE seq IN ({marks})", some)  # noqa: S608  # question marks
 
 
 @contextmanager
