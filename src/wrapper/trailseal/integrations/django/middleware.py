@@ -7,11 +7,14 @@ view, if the request has a session: a look-up in the event loop is refused by Dj
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context, copy_context
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
+from django.core.exceptions import SynchronousOnlyOperation
+from django.db import connections
 
 from trailseal._events import ActorLike
 from trailseal.integrations._requests import (
@@ -64,10 +67,21 @@ class AuditMiddleware:
         return self._requests.context(request.META.get("REMOTE_ADDR"), request.headers.get)
 
     def _actor(self, request: Any) -> ActorLike | None:
-        if self._user is not None:
-            found: ActorLike | None = self._user(request)
-            return found
-        return actor_of(getattr(request, "user", None))
+        try:
+            return self._look_up(request)
+        except SynchronousOnlyOperation:  # an asynchronous view below WSGI; a `USER` of yours
+            with ThreadPoolExecutor(1) as pool:
+                return pool.submit(self._look_up, request, alone=True).result()
+
+    def _look_up(self, request: Any, *, alone: bool = False) -> ActorLike | None:
+        try:
+            if self._user is not None:
+                found: ActorLike | None = self._user(request)
+                return found
+            return actor_of(getattr(request, "user", None))
+        finally:
+            if alone:
+                connections.close_all()  # of this thread
 
     def _answered(self, response: Any, context: dict[str, str], fields: dict[str, Any]) -> Any:
         response.headers.setdefault(self._requests.request_id_header, context["request_id"])
