@@ -32,6 +32,7 @@ from . import api, contract
 from .bodies import EVENT, item_validator
 from .edge import Edge, Observe
 from .limits import ANSWER_DEADLINE, MAX_CONNECTIONS, MAX_THREADS, SHUTDOWN_DEADLINE
+from .memory import bound_arenas
 from .problems import Problem
 from .services import Services, bootstrap
 from .settings import Settings
@@ -150,6 +151,7 @@ def _serve(
 
 def work(settings: Settings, listener: socket.socket, announce: Callable[[], object]) -> None:
     """One server in a process of its own, until SIGINT or SIGTERM."""
+    bound_arenas()
     gc.freeze()  # what is loaded now stays
     gc.set_threshold(GC_THRESHOLD)
     Server(settings, announce).run([listener])

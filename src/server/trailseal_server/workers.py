@@ -24,6 +24,7 @@ from multiprocessing.synchronize import Event
 from tempfile import TemporaryDirectory
 
 from .limits import SHUTDOWN_DEADLINE
+from .memory import bound_arenas
 from .settings import METRICS_DIR, Settings
 
 START_DEADLINE = 60.0  # seconds for all to serve: one of them may have to migrate the database
@@ -110,6 +111,7 @@ def _work(settings: Settings, listener: socket.socket, configure: Configure, ser
     """One process: a server that announces itself, and that ends with its supervisor."""
     from .app import work  # noqa: PLC0415 - in the new process, with METRICS_DIR in place
 
+    bound_arenas()
     configure()
     threading.Thread(target=_end_with_parent, name="trailseal-parent", daemon=True).start()
     work(settings, listener, serves.set)
