@@ -232,7 +232,7 @@ def test_a_key_lives_from_create_to_revoke(cli: Cli, log_id: str, monkeypatch: A
 
 @pytest.mark.row("J-25", "J-07")
 def test_a_schema_is_checked_registered_and_read(cli: Cli) -> None:
-    """validate: 0 valid, 1 not valid, 3 not readable; register twice is once; YAML is taken."""
+    """validate: 0 valid, 1 not valid, 2 no JSON or YAML, 3 no file; register twice is once."""
     document = {"$id": "urn:cli:door", "version": "1", "type": "object"}
     Path("good.json").write_text(json.dumps(document))
     Path("bad.json").write_text(json.dumps({**document, "type": "strin"}))
@@ -241,8 +241,14 @@ def test_a_schema_is_checked_registered_and_read(cli: Cli) -> None:
     assert "valid" in cli("schemas", "validate", "good.json", "--table").stdout
     bad = cli("schemas", "validate", "bad.json", code=1)
     assert lines(bad)[0]["errors"][0]["pointer"]
-    for name in ("broken.json", "missing.json"):
-        assert name in cli("schemas", "validate", name, code=3).stderr
+    Path("broken.yaml").write_text("a: [\n")
+    for mode in ([], ["--offline"]):
+        cli("schemas", "validate", "good.yaml", *mode)
+        cli("schemas", "validate", json.dumps(document), *mode)
+        cli("schemas", "validate", "bad.json", *mode, code=1)
+        for name in ("broken.json", "broken.yaml"):
+            assert name in cli("schemas", "validate", name, *mode, code=2).stderr
+        assert "missing.json" in cli("schemas", "validate", "missing.json", *mode, code=3).stderr
     first = lines(cli("schemas", "register", "good.json"))[0]
     assert lines(cli("schemas", "register", "good.json"))[0]["schema_key"] == first["schema_key"]
     cli("schemas", "register", "good.yaml", "--backward")
@@ -310,7 +316,7 @@ def test_every_command_explains_itself(cli: Cli) -> None:
     top = cli("--help").stdout
     assert "Exit codes:" in top
     commands = [["keys", each] for each in ("list", "create", "rotate", "revoke", "verification")]
-    commands += [["schemas", each] for each in ("list", "get", "register", "validate")]
+    commands += [["schemas", each] for each in ("list", "get", "register", "validate", "push")]
     names = "log get query search tail export import verify usage whoami serve doctor keys schemas"
     for command in [*([each] for each in names.split()), *commands]:
         text = cli(*command, "--help").stdout

@@ -7,12 +7,16 @@ from typing import Annotated, Any
 import typer
 
 from . import _output
-from ._exits import BAD_INPUT, FAILED, Mistake, printable
+from . import _schemas_push as local
+from ._exits import BAD_INPUT, FAILED, USAGE, Mistake, printable
 from ._session import Session, ask, command
 
 MAX_TEXT = 262_144  # characters, by the contract
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="JSON Schema, as JSON or YAML.")]
+Source = Annotated[
+    str, typer.Argument(metavar="FILE", help="JSON Schema, as JSON or YAML; or its text.")
+]
 Id = Annotated[str | None, typer.Option("--id", metavar="ID", help="Else the document's $id.")]
 Version = Annotated[
     str | None, typer.Option("--version", metavar="V", help="Else the document's version.")
@@ -30,6 +34,7 @@ def register(app: typer.Typer) -> None:
     command(schemas, "get")(get)
     command(schemas, "register")(register_schema)
     command(schemas, "validate")(validate)
+    command(schemas, "push")(local.push)
     app.add_typer(schemas, name="schemas")
 
 
@@ -87,26 +92,48 @@ def register_schema(
 def validate(
     session: Session,
     *,
-    file: File,
+    file: Source,
     schema_id: Id = None,
     version: Version = None,
     backward: Backward = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Ask no server: needs trailseal[schemas].")
+    ] = False,
 ) -> None:
-    """Check a schema without registering it: 0 valid, 1 not valid, 3 not readable."""
-    given = _given(file, schema_id, version, backward=backward)
-    with session.client() as client:
-        from trailseal_api.api.schemas import validate_schema  # noqa: PLC0415  # loads httpx
+    """Check a schema without registering it: 0 valid, 1 not valid, 2 no JSON or YAML, 3 no file."""
+    if offline:
+        result = local.checked(file)
+    else:
+        given = _of(file, schema_id, version, backward=backward)
+        with session.client() as client:
+            from trailseal_api.api.schemas import validate_schema  # noqa: PLC0415  # loads httpx
 
-        from trailseal._operations import body  # noqa: PLC0415
+            from trailseal._operations import body  # noqa: PLC0415  # as above
 
-        result = ask(client, validate_schema.request_kwargs(body=body(given)), replayable=True)
+            result = ask(client, validate_schema.request_kwargs(body=body(given)), replayable=True)
+    name = file if "\n" not in file and not file.lstrip().startswith("{") else "the text"
+    for fault in result["errors"]:
+        if fault["pointer"] == "/text":  # what the server cannot read at all
+            raise Mistake(f"{name}: {fault['detail']}", USAGE)
     if session.form == _output.TABLE:
         for fault in result["errors"]:
             _output.write(printable(f"{fault['pointer'] or '/'}: {fault['detail']}"))
-        _output.write(f"{file}: {'valid' if result['valid'] else 'not valid'}")
+        _output.write(f"{name}: {'valid' if result['valid'] else 'not valid'}")
     else:
         session.record(result)
     raise typer.Exit(0 if result["valid"] else FAILED)
+
+
+def _of(
+    source: str, schema_id: str | None, version: str | None, *, backward: bool
+) -> dict[str, Any]:
+    """The request's body, of a file or of text; what is no JSON is said here already."""
+    if "\n" not in source and not source.lstrip().startswith("{"):
+        try:
+            return _given(Path(source), schema_id, version, backward=backward)
+        except Mistake as mistake:
+            raise Mistake(str(mistake), USAGE) from None
+    return _body(source, schema_id, version, backward=backward)
 
 
 def _given(
@@ -125,6 +152,12 @@ def _given(
             json.loads(text)
         except (ValueError, RecursionError) as error:
             raise Mistake(f"{file}: not JSON ({error}).", BAD_INPUT) from None
+    return _body(text, schema_id, version, backward=backward)
+
+
+def _body(
+    text: str, schema_id: str | None, version: str | None, *, backward: bool
+) -> dict[str, Any]:
     return {
         "text": text,
         "schema_id": schema_id,
