@@ -21,7 +21,7 @@ import orjson
 from .store import micros
 from .store.records import EventRow, opening, unpacked
 
-GZIP_LEVEL = 6  # zlib's default; more costs twice the time for two percent
+GZIP_LEVEL = 3  # twice as fast as zlib's default for an eighth more bytes, of usual events
 GZIP_WBITS = 31  # zlib: 16 for the gzip format, 15 for its largest window
 
 COLUMNS = (
