@@ -4,7 +4,7 @@
    empty folder, against one new server whose address and key are in the environment.
 2. `#> text` lines in a Python block are what it prints, all of it and in that order; the lines
    below a `$ command` are what the command prints. `…` in either stands for anything.
-3. `<!-- file: NAME -->` before a block (yaml, toml, json) has it written to that file.
+3. A block with `title="NAME"` is written to that file.
 4. `<!-- not-run: REASON -->` before a block says why it cannot run here; a test limits how many.
 5. A verifier key that is cut short, `trailseal.local/main+1c1b…+AYj…`, is the server's own.
 6. `pip install` is not run; which extras there are is checked.
@@ -27,8 +27,8 @@ from typer.testing import CliRunner
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 60  # far more than a command takes
 FENCE = re.compile(
-    r"^(?:<!-- (?P<mark>file|not-run): (?P<value>.+?) -->\n+)?"
-    r"^```(?P<language>\w*)[^\n]*\n(?P<text>.*?)^```$",
+    r"^(?:<!-- not-run: (?P<not_run>.+?) -->\n+)?"
+    r"^```(?P<language>\w*)(?: title=\"(?P<file>[\w.-]+)\")?\n(?P<text>.*?)^```$",
     re.DOTALL | re.MULTILINE,
 )
 SHORT_KEY = re.compile(r"trailseal\.local/main\+\w+…\+\w+…")
@@ -56,13 +56,8 @@ def blocks(page: Path) -> list[Block]:
     text = page.read_text(encoding="utf-8")
     found = []
     for match in FENCE.finditer(text):
-        mark = {match["mark"]: match["value"]}
         line = text.count("\n", 0, match.start("text")) + 1
-        found.append(
-            Block(
-                page, line, match["language"], match["text"], mark.get("file"), mark.get("not-run")
-            )
-        )
+        found.append(Block(page=page, line=line, **match.groupdict()))
     return found
 
 

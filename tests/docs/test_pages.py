@@ -85,6 +85,7 @@ def test_whoever_follows_a_page_gets_what_it_shows(
     monkeypatch.setenv("TRAILSEAL_URL", server.url)
     monkeypatch.setenv("TRAILSEAL_API_KEY", server.key)
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("XDG_STATE_HOME", str(home / "state"))
     monkeypatch.chdir(home)
     with Reader(home) as reader:
         reader.follow(page)
@@ -107,7 +108,9 @@ def test_few_blocks_are_not_run_and_each_says_why() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_no_example_escapes_by_its_language(page: Path) -> None:
-    """A block is one that is run, or a file, or no code of ours."""
+    """A block is one that is run, or a file, or no code of ours; none is overlooked."""
+    fences = re.findall(r"^ *```", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(fences) == 2 * len(blocks(page))
     for block in blocks(page):
         if page.name not in ELSEWHERE:
             assert block.language in SHOWN, block
