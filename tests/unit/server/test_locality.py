@@ -19,7 +19,10 @@ from trailseal_server.store.schema import metadata
 
 # Tables that Citus distributes by log_id, `terms` (of no metadata) among them.
 DISTRIBUTED = frozenset(
-    {"checkpoints", "events", "logs", "names", "signing_keys", "terms", "tiles", "usage"}
+    {
+        *("checkpoints", "events", "logs", "names", "redaction_policies", "signing_keys", "terms"),
+        *("tiles", "usage"),
+    }
 )
 # Small tables that every node holds (Citus: reference tables), or that stay on one node, with the
 # reason why no log bounds them.
@@ -35,6 +38,7 @@ GLOBAL = {
     "searches": "a search is found by its id; holds requests, never events",
     "operations": "one queue for the workers of all logs",
     "uploads": "an upload is found by its id; holds no content",
+    "legal_holds": "a hold is released by its id; they are few",
 }
 # Statements on distributed tables that have no single log, by design.
 CROSSING = {
@@ -169,6 +173,19 @@ def drive(call: Callable[..., Any]) -> None:
         call("GET", f"/v1/exports/{job}/content")
         call("GET", f"/v1/exports/{job}/manifest")
     call("GET", "/v1/proofs/inclusion", params={**here, "index": 7})
+    rules = {"rules": [{"schema_id": "*", "method": "hash"}]}
+    call("PUT", "/v1/policies/redaction", params=here, json=rules)
+    given = {"action": "a", "subjects": ["u1"], "actor": {"id": "u1", "name": "x"}, "data": 1}
+    call("POST", "/v1/events", params=here, json={"id": "personal", **given})
+    wanted = {"subject": "u1", "reason": "a test"}
+    hold = call("POST", "/v1/legal-holds", params=here, json=wanted)["hold_id"]
+    call("DELETE", f"/v1/legal-holds/{hold}")
+    for event_id in ("e8", "personal"):
+        body = {"paths": ["/actor/name"], "reason": "a test"}
+        call("POST", f"/v1/events/{event_id}/redact", params=here, json=body)
+    job = call("POST", "/v1/erasures", params=here, json=wanted)["operation_id"]
+    done = call("GET", f"/v1/operations/{job}", params={"wait": 20})
+    assert done["state"] == "succeeded", done
     checkpoints = call("GET", "/v1/checkpoints", params=here)["items"]
     found = sorted(each["tree_size"] for each in checkpoints if each["tree_size"])
     sizes = {"first": found[0], "second": found[-1]}
