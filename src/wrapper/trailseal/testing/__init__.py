@@ -8,6 +8,20 @@
 `AuditLog` is the same without pytest, as a context manager. It needs the extra `[server]`.
 """
 
-from trailseal.testing._log import AuditLog
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trailseal.testing._log import AuditLog
 
 __all__ = ["AuditLog"]
+
+
+def __getattr__(name: str) -> object:
+    """Load what it needs when it is first used: pytest imports the plugin in every run."""
+    if name != "AuditLog":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from trailseal.testing._log import AuditLog  # noqa: PLC0415  # see above
+
+    return AuditLog
