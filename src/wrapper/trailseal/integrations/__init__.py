@@ -1,1 +1,1 @@
-"""TrailSeal inside other libraries; each module needs the library it is named after."""
+"""TrailSeal inside other libraries; a module needs no more than the library it is named after."""
