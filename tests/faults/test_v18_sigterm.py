@@ -8,6 +8,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from trailseal_server.limits import ANSWER_DEADLINE
+
 from .servers import GONE, Process, call, check_history, rounds
 
 STOPS = rounds(1, 50)
@@ -22,7 +24,8 @@ class Outcomes:
 
     def __init__(self) -> None:
         self.receipts: list[tuple[str, int, str]] = []
-        self.not_stored: set[str] = set()  # refused, or nobody answered
+        self.refused: set[str] = set()
+        self.unanswered: set[str] = set()
         self.others: list[Any] = []
 
 
@@ -45,24 +48,29 @@ def write(server: Process, key: str, name: str) -> Outcomes:
             try:
                 status, answer = call(connection, key, "POST", path, body)
             except GONE:
-                told.not_stored.update(ids)
+                told.unanswered.update(ids)
                 return told
             if status in {200, 201}:
                 found = [each["receipt"] for each in answer.get("results", [{"receipt": answer}])]
                 told.receipts += [(r["event_id"], r["index"], r["leaf_hash"]) for r in found]
             else:
-                told.not_stored.update(ids)
+                told.refused.update(ids)
                 if answer.get("code") != "unavailable":
                     told.others.append(answer)
 
 
 def test_v18_sigterm_under_load_finishes_what_was_accepted(
-    make_database: Callable[[], str], tmp_path: Path
+    make_database: Callable[[], str], tmp_path: Path, record_property: Callable[[str, float], None]
 ) -> None:
-    """Within 10 s and with exit code 0. Each request was answered and holds, or was not answered
-    and left nothing behind; who waits for events is answered at once."""
+    """With exit code 0, and in the long form within 10 s. Each request was answered and holds, or
+    was not answered and left nothing behind; who waits for events is answered at once.
+
+    A server that has not ended after ANSWER_DEADLINE breaks off what it still writes: only a
+    machine with far too much to do brings it to that.
+    """
     url = make_database()
-    key, receipts, not_stored = "", [], set[str]()
+    key, receipts, longest = "", [], 0.0
+    not_stored, unknown = set[str](), set[str]()
     for stop in range(STOPS):
         with Process(url, tmp_path) as server, ThreadPoolExecutor(WRITERS + 1) as pool:
             key = key or server.key or ""
@@ -75,17 +83,32 @@ def test_v18_sigterm_under_load_finishes_what_was_accepted(
             assert log[0] == 201
             query = f"/v1/events?log_id=quiet-{stop}&order=asc"
             tail = server.call(key, "GET", query)[1]["tail_cursor"]
-            waiting = pool.submit(server.call, key, "GET", f"{query}&cursor={tail}&wait=30")
+            waiting = server.connect()
+            path = f"{query}&cursor={tail}&wait=30"
+            waiting.request("GET", path, headers={"Authorization": f"Bearer {key}"})
+            # It has arrived once a request that was sent after it is answered.
+            assert server.call(key, "GET", query)[0] == 200
+            polled = pool.submit(waiting.getresponse)
             threading.Event().wait(LOAD_S)
             began = time.monotonic()
             assert server.end() == 0, server.errors
-            assert time.monotonic() - began < STOP_S
+            took = time.monotonic() - began
             outcomes = [each.result() for each in writing]
-            assert waiting.result()[0] == 200
+            assert polled.result().status == 200
+            waiting.close()
         assert [each.others for each in outcomes] == [[]] * WRITERS
         receipts += [receipt for each in outcomes for receipt in each.receipts]
-        not_stored |= {event_id for each in outcomes for event_id in each.not_stored}
+        longest = max(longest, took)
+        not_stored |= {event_id for each in outcomes for event_id in each.refused}
+        unanswered = {event_id for each in outcomes for event_id in each.unanswered}
+        if took < ANSWER_DEADLINE:
+            not_stored |= unanswered
+        else:
+            unknown |= unanswered
     assert len(receipts) > STOPS * WRITERS
     ids = check_history(url, receipts, [])
     assert ids & not_stored == set()
-    assert len(ids) == len(receipts) + STOPS
+    assert len(ids - unknown) == len(receipts) + STOPS
+    record_property("longest_s", round(longest, 2))
+    record_property("unknown", len(unknown))
+    assert STOPS == 1 or longest < STOP_S

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Boolean, Integer, LargeBinary, Table, select, text, update
+from sqlalchemy import BigInteger, Boolean, LargeBinary, Table, select, text, update
 from trailseal_server import command
 from trailseal_server.store import IntegrityError, Store, audit
 from trailseal_server.store.schema import checkpoints, directory, events, logs, tiles
@@ -121,7 +121,7 @@ def flip(
     if isinstance(kind, Boolean):
         bad = not good
     elif isinstance(good, int):
-        bits = 31 if isinstance(kind, Integer) and column == "level" else 62
+        bits = 62 if isinstance(kind, BigInteger) else 31
         bad = good ^ 1 << chance.randrange(bits)
     else:
         bad = flipped(good, chance, store.engine.dialect.name, binary=isinstance(kind, LargeBinary))
