@@ -7,7 +7,7 @@ what importing a client costs.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,19 +15,23 @@ from trailseal._models import Checkpoint, Download, Event, Page, Receipt, Verifi
 from trailseal.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from trailseal.verify import Verifier
+    from trailseal.verify import Verifier, VerifierKey
 
 Subject = Event | Page | Receipt | Checkpoint | Download | str | os.PathLike[str]
 
 
-def verifier(trusted: Iterable[str], published: Iterable[VerificationKey] = ()) -> Verifier:
-    """Make a verifier from trusted verifier keys, or else from what the server publishes."""
+def verifier(
+    trusted: Iterable[str | VerifierKey],
+    published: Iterable[VerificationKey] = (),
+    signing_keys: Mapping[str, str] | None = None,
+) -> Verifier:
+    """Make a verifier from trusted keys of logs, or else from what the server publishes."""
     from trailseal.verify import Verifier  # noqa: PLC0415  # see above
 
     given, known = list(trusted), list(published)
     keys = given or [key.verifier_key for key in known if key.verifier_key]
     signing = {key.key_id: key.public_key for key in known if not key.verifier_key}
-    return Verifier(keys, signing_keys=signing)
+    return Verifier(keys, signing_keys=signing | dict(signing_keys or {}))
 
 
 def log_of(subject: Subject) -> str | None:

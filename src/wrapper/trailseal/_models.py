@@ -18,7 +18,13 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar, overload
 
-from trailseal.errors import ApiError, PartialFailureError, UnexpectedResponseError, from_problem
+from trailseal.errors import (
+    ApiError,
+    PartialFailureError,
+    TrailSealError,
+    UnexpectedResponseError,
+    from_problem,
+)
 
 T = TypeVar("T")
 
@@ -95,8 +101,8 @@ def _object(kind: Callable[[Mapping[str, Any]], T]) -> Callable[[Any], T]:
     return lambda value: kind(_exactly(dict)(value))
 
 
-def _list(item: Callable[[Any], T]) -> _Member[tuple[T, ...]]:
-    return _Member(lambda value: tuple(item(one) for one in _exactly(list)(value or [])))
+def _list(item: Callable[[Any], T], name: str | None = None) -> _Member[tuple[T, ...]]:
+    return _Member(lambda value: tuple(item(one) for one in _exactly(list)(value or [])), name)
 
 
 class ActorRecord(View):
@@ -118,13 +124,32 @@ class ResourceRecord(View):
     name = _optional(str)
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What verification on the way found: `error` is None where all held.
+
+    `trusted` is True where a key that you trust signed the event, False where it was the key that
+    the signature encloses, None without a signature or a key for it.
+    """
+
+    error: TrailSealError | None
+    trusted: bool | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether it was verified."""
+        return self.error is None
+
+
 class Event(View):
     """A stored event (`EventRecord` in the contract).
 
     `index` is its place in the log, from 0, without gaps; `received_at` is the server's clock,
     by which order and retention go; `occurred_at` the client's. `entry` and `proof` are there
-    with `include_proof=True`.
+    with `include_proof=True`, `verdict` with `verify=True`.
     """
+
+    verdict: Verdict | None = None
 
     _shown = ("id", "log_id", "index", "action", "state")
     id = _required(str)
@@ -161,6 +186,7 @@ class Receipt(View):
     `index` is -1: nothing was sent.
     """
 
+    verdict: Verdict | None = None
     _shown = ("event_id", "log_id", "index", "state", "replayed")
     event_id = _required(str)
     log_id = _required(str)
@@ -269,11 +295,17 @@ class Page(View):
     """
 
     _shown = ("next_cursor", "has_more")
-    items = _list(_object(Event))
+    _items = _list(_object(Event), "items")
+    verified: tuple[Event, ...] | None = None  # with `verify=True`: the items, with verdicts
     next_cursor = _optional(str)
     tail_cursor = _optional(str)
     total = _optional(int)
     total_exact = _optional(bool)
+
+    @property
+    def items(self) -> tuple[Event, ...]:
+        """The events."""
+        return self._items if self.verified is None else self.verified
 
 
 class Progress(View):

@@ -14,10 +14,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trailseal._models import Checkpoint, Event, Page, View, _maybe, _object, _required, _time
 from trailseal.errors import ApiError, InvalidPageError
+
+if TYPE_CHECKING:
+    from trailseal._verifying import Verification
 
 MAX_PAGES = 1_000_000  # a billion events at 1,000 a page: beyond, make an export
 
@@ -49,6 +52,8 @@ class Walk:
 class _Pages:
     """What both pagers know: where to begin, and where the last iteration is."""
 
+    verification: Verification | None = None  # with `verify=True`: what was checked so far
+
     def __init__(self, token: str | None = None, first: Page | None = None) -> None:
         self._start, self._first = token, first
         self._walk = Walk(token, first)
@@ -57,6 +62,11 @@ class _Pages:
     def continuation_token(self) -> str | None:
         """The cursor of the last iteration's next page; None before the first and at the end."""
         return self._walk.token
+
+    @property
+    def first_page(self) -> Page | None:
+        """The page that came with a search; None of any other list."""
+        return self._first
 
     def _begin(self) -> Walk:
         self._walk = Walk(self._start, self._first)
@@ -89,7 +99,9 @@ class Pager(_Pages):
 
     def resume_from(self, token: str | None) -> Pager:
         """Return the same list from a `continuation_token` (or a page's cursor) on."""
-        return Pager(self._fetch, token)
+        other = Pager(self._fetch, token)
+        other.verification = self.verification
+        return other
 
 
 class AsyncPager(_Pages):
@@ -121,7 +133,9 @@ class AsyncPager(_Pages):
 
     def resume_from(self, token: str | None) -> AsyncPager:
         """Return the same list from a `continuation_token` (or a page's cursor) on."""
-        return AsyncPager(self._fetch, token)
+        other = AsyncPager(self._fetch, token)
+        other.verification = self.verification
+        return other
 
 
 class SearchInfo(View):

@@ -64,6 +64,10 @@ if TYPE_CHECKING:
 
     from trailseal_api.client import AuthenticatedClient
 
+if TYPE_CHECKING:  # apart, because `blocking.py` sorts them otherwise
+    from trailseal._verifying import Verification
+    from trailseal.verify import TrustPolicy, Verifier
+
 T = TypeVar("T")
 
 
@@ -82,6 +86,11 @@ class Client:
         max_retries: Further tries after the first, 0-100.
         headers: Sent with every request.
         trusted_keys: C2SP verifier keys of the logs that you trust, for `verify`.
+        verify: Check receipts, records and checkpoints on the way, unless a call says otherwise:
+            True (with `trusted_keys`, else with the keys that the server names), a
+            `trailseal.verify.TrustPolicy`, or the path of its file.
+        state_file: Where the last checkpoint of each log is remembered when something is
+            verified; else `TRAILSEAL_STATE_FILE`, else below `$XDG_STATE_HOME`.
         disabled: Take events and send nothing; else `TRAILSEAL_DISABLED`.
         signer: Signs every event before it is sent: an `Ed25519Signer` or a `Signer` of yours; else
             the key in `TRAILSEAL_SIGNING_KEY_FILE`.
@@ -110,6 +119,8 @@ class Client:
         max_retries: int = config.DEFAULT_MAX_RETRIES,
         headers: Mapping[str, str] | None = None,
         trusted_keys: Sequence[str] = (),
+        verify: bool | str | os.PathLike[str] | TrustPolicy = False,
+        state_file: str | os.PathLike[str] | None = None,
         disabled: bool | None = None,
         signer: Signer | None = None,
         app: str | None = None,
@@ -130,6 +141,8 @@ class Client:
             max_retries=max_retries,
             headers=headers,
             trusted_keys=trusted_keys,
+            verify=verify,
+            state_file=state_file,
             disabled=disabled,
             signer=signer,
             hooks=hooks,
@@ -220,6 +233,7 @@ class Client:
         *,
         log_id: str | None = None,
         include_proof: bool = False,
+        verify: bool | None = None,
         **fields: Unpack[EventFields],
     ) -> Receipt:
         """Log that something was done, durable before it returns.
@@ -231,22 +245,34 @@ class Client:
         can be made again at any time: it answers the first receipt. With `include_proof` the
         server waits up to 3 s for a checkpoint, else `receipt.proof` is None.
 
+        With `verify` the receipt is proved: that the log's entry commits to what was sent, that it
+        is in the log, and that the log only grew since it was last seen.
+
         Raises:
+            IntegrityError: With `verify`. The event is logged: `.subject` is the receipt.
             EventValidationError: A field is unknown, missing or too long; found before any I/O.
             EventConflictError: The id was logged before with other content.
             TransportError: No answer; the event may have been logged.
         """
         event = {"action": action, **fields}
-        return self.log_event(event, log_id=log_id, include_proof=include_proof)
+        options = {"include_proof": include_proof, "verify": verify}
+        return self.log_event(event, log_id=log_id, **options)  # type: ignore[arg-type]
 
     def log_event(
-        self, event: EventLike, *, log_id: str | None = None, include_proof: bool = False
+        self,
+        event: EventLike,
+        *,
+        log_id: str | None = None,
+        include_proof: bool = False,
+        verify: bool | None = None,
     ) -> Receipt:
         """Log an event given as a mapping, which is not changed; else as `log`."""
-        prepared = self._prepare(event)
-        return self._run(
-            _operations.log(self._settings, prepared, log_id=log_id, include_proof=include_proof)
+        check = self._verifies(verify)
+        prepared, proof = self._prepare(event, seeds=check), include_proof or check
+        receipt = self._run(
+            _operations.log(self._settings, prepared, log_id=log_id, include_proof=proof)
         )
+        return self._proved(prepared, receipt) if check else receipt
 
     def _prepare(self, event: EventLike, *, seeds: bool = False) -> Prepared:
         settings, full = self._settings, filled(event, self._bound)
@@ -428,12 +454,25 @@ class Client:
     # ----------------------------------------------------------------- reading
 
     def get(
-        self, event_id: str, *, log_id: str | None = None, include_proof: bool = False
+        self,
+        event_id: str,
+        *,
+        log_id: str | None = None,
+        include_proof: bool = False,
+        verify: bool | None = None,
     ) -> Event:
-        """Fetch one event; raises `NotFoundError`."""
-        return self._run(
-            _operations.get(self._settings, event_id, log_id=log_id, include_proof=include_proof)
+        """Fetch one event; raises `NotFoundError`, with `verify` an `IntegrityError`."""
+        check = self._verifies(verify)
+        proof = include_proof or check
+        event = self._run(
+            _operations.get(self._settings, event_id, log_id=log_id, include_proof=proof)
         )
+        if check:
+            from trailseal import _verifying  # noqa: PLC0415  # it loads cryptography
+
+            verifier = self._verifier(event.log_id)
+            self._take(verifier, _verifying.check_event(verifier, event))
+        return event
 
     def query(
         self,
@@ -445,6 +484,7 @@ class Client:
         include_total: bool = False,
         wait: int | None = None,
         log_id: str | None = None,
+        verify: bool | None = None,
         **filters: Unpack[Filters],
     ) -> Pager:
         """List the events that match all filters, newest first unless `order="asc"`.
@@ -453,13 +493,18 @@ class Client:
         Filters are in `Filters`. Nothing is sent before the pager is iterated. `wait` (seconds,
         up to 30) holds an ascending list that goes on from a `tail_cursor` until events arrive.
 
+        With `verify` every event comes with its `verdict`, and the pager's `verification.report`
+        sums them up; a bad event raises nothing.
+
         Raises:
             ConfigurationError: A filter is unknown.
             InvalidPageError: `limit` or `offset` is out of range; found before any I/O.
             InvalidQueryError: A value is not understood.
         """
         _operations.check_page(limit, offset)
-        include = [name for name, on in (("proof", include_proof), ("total", include_total)) if on]
+        verification = self._verification(verify)
+        proof = include_proof or verification is not None
+        include = [name for name, on in (("proof", proof), ("total", include_total)) if on]
         options = {
             "limit": limit,
             "order": order,
@@ -471,11 +516,14 @@ class Client:
 
         def fetch(cursor: str | None) -> Page:
             skip = offset if cursor is None else None
-            return self._run(
+            page = self._run(
                 _operations.page(self._settings, cursor, values, offset=skip, **options)
             )
+            return self._checked(page, verification)
 
-        return Pager(fetch)
+        pager = Pager(fetch)
+        pager.verification = verification
+        return pager
 
     def search(
         self,
@@ -492,19 +540,21 @@ class Client:
         max_results: int | None = None,
         include_proof: bool = False,
         log_id: str | None = None,
+        verify: bool | None = None,
     ) -> Search:
         """Store a search and return it with its first page; iterate it for the rest.
 
         The grammar: words, `"a phrase"`, `field:part`, `field="exact"`, `data.amount>100`, `-not`,
         `AND OR NOT`, parentheses, `prefix*`, `field:[a TO b]`, `has:field`. `restrictions`
         (`{field: [values]}`) are ANDed by the server, so a query typed by a user cannot widen its
-        scope. `start` and `end` are as in `query`.
+        scope. `start`, `end` and `verify` are as in `query`.
 
         Raises:
             InvalidPageError: `limit` is out of range; found before any I/O.
             InvalidQueryError: The query is not understood; `.errors` name the position.
         """
         _operations.check_page(limit, None)
+        verification = self._verification(verify)
         given = {
             "query": query or None,
             "restrictions": dict(restrictions) if restrictions is not None else None,
@@ -516,7 +566,7 @@ class Client:
             "order_by": order_by,
             "limit": limit,
             "max_results": max_results,
-            "include": ["proof"] if include_proof else None,
+            "include": ["proof"] if include_proof or verification is not None else None,
         }
         raw = self._run(_operations.search(self._settings, given, log_id=log_id))
         page = {
@@ -527,9 +577,14 @@ class Client:
 
         def fetch(cursor: str | None) -> Page:
             turn = {**page, "cursor": cursor}
-            return self._run(_operations.results(self._settings, str(raw["search_id"]), turn))
+            found = self._run(_operations.results(self._settings, str(raw["search_id"]), turn))
+            return self._checked(found, verification)
 
-        return Search(raw, fetch)
+        search = Search(raw, fetch)
+        search.verification = verification
+        if search.first_page is not None:
+            self._checked(search.first_page, verification)
+        return search
 
     def results(
         self,
@@ -539,21 +594,25 @@ class Client:
         offset: int = 0,
         assert_restrictions: Mapping[str, Sequence[str]] | None = None,
         include_proof: bool = False,
+        verify: bool | None = None,
     ) -> Page:
         """Fetch a page of a stored search: `limit` 1-1,000 events after `offset`.
 
         With `assert_restrictions` the server refuses (`RestrictionMismatchError`) unless the
         search was made with exactly these. Raises `ResultExpiredError` when the search is gone,
-        `InvalidPageError` where `limit` or `offset` is out of range, before any I/O.
+        `InvalidPageError` where `limit` or `offset` is out of range, before any I/O. With `verify`
+        every event comes with its `verdict`.
         """
         _operations.check_page(limit, offset)
+        verification = self._verification(verify)
         given = {
             "limit": limit,
             "offset": offset,
             "assert_restrictions": assert_restrictions,
-            "include": ["proof"] if include_proof else None,
+            "include": ["proof"] if include_proof or verification is not None else None,
         }
-        return self._run(_operations.results(self._settings, search_id, given))
+        page = self._run(_operations.results(self._settings, search_id, given))
+        return self._checked(page, verification)
 
     # ------------------------------------------------------------------ exports
 
@@ -685,9 +744,79 @@ class Client:
 
     # --------------------------------------------------------------- integrity
 
-    def root(self, tree_size: int | None = None, *, log_id: str | None = None) -> Checkpoint:
-        """Fetch a log's latest checkpoint, or that of a size; raises `CheckpointNotFoundError`."""
-        return self._run(_operations.root(self._settings, tree_size, log_id=log_id))
+    def root(
+        self,
+        tree_size: int | None = None,
+        *,
+        log_id: str | None = None,
+        verify: bool | None = None,
+    ) -> Checkpoint:
+        """Fetch a log's latest checkpoint, or that of a size; raises `CheckpointNotFoundError`.
+
+        With `verify` it is checked, and that it continues the one last seen of this log (or
+        precedes it), which it then takes the place of: else `CheckpointForkError`.
+        """
+        found = self._run(_operations.root(self._settings, tree_size, log_id=log_id))
+        if self._verifies(verify):
+            verifier = self._verifier(log_id)
+            self._take(verifier, [found.signed_note], latest=tree_size is None)
+        return found
+
+    def verify_consistency(self, first: Checkpoint, second: Checkpoint) -> None:
+        """Check that one signed checkpoint continues another, with the server's proof.
+
+        Raises:
+            CheckpointForkError: It does not: the log was rewritten between them.
+            ProofError, UnverifiableError: A signature is wrong, a key is missing.
+        """
+        from trailseal import _verifying  # noqa: PLC0415  # it loads cryptography
+
+        verifier = self._verifier(_checks.log_of(second))
+        notes = first.signed_note, second.signed_note
+        self._run(_verifying.continues(self._settings, verifier, *notes))
+
+    def _verifies(self, verify: bool | None) -> bool:
+        return not self._settings.disabled and (self._settings.verify if verify is None else verify)
+
+    def _verification(self, verify: bool | None) -> Verification | None:
+        if not self._verifies(verify):
+            return None
+        from trailseal._verifying import Verification  # noqa: PLC0415  # it loads cryptography
+
+        return Verification()
+
+    def _verifier(self, log_id: str | None) -> Verifier:
+        trusted, policy = self._settings.trusted_keys, self._settings.signing_keys
+        own = bool(trusted) or policy is not None  # then the server's word about keys is not asked
+        published = [] if own else self.verification_keys(log_id=log_id)
+        return _checks.verifier(trusted, published, policy)
+
+    def _checked(self, page: Page, verification: Verification | None) -> Page:
+        if verification is None or not page.items:
+            return page
+        from trailseal import _verifying  # noqa: PLC0415  # it loads cryptography
+
+        verifier = self._verifier(page.items[0].raw.get("log_id"))
+        self._take(
+            verifier,
+            _verifying.check_page(verifier, page, verification),
+        )
+        return page
+
+    def _proved(self, sent: Prepared, receipt: Receipt) -> Receipt:
+        from trailseal import _verifying  # noqa: PLC0415  # it loads cryptography
+
+        verifier = self._verifier(receipt.log_id)
+        whole = self._run(_verifying.proved(self._settings, receipt))
+        self._take(verifier, _verifying.check_receipt(verifier, sent, whole))
+        return whole
+
+    def _take(self, verifier: Verifier, notes: Iterable[str], *, latest: bool = False) -> None:
+        from trailseal import _remember, _verifying  # noqa: PLC0415  # as above
+
+        memory = _remember.Memory(self._settings.state_file or _remember.default_path())
+        for note in notes:
+            self._run(_verifying.take(self._settings, verifier, memory, note, latest=latest))
 
     def inclusion_proof(
         self,
@@ -727,9 +856,8 @@ class Client:
             ProofError: A signature, proof or digest does not hold.
             UnverifiableError: A key or a proof is missing.
         """
-        trusted = self._settings.trusted_keys
-        published = [] if trusted else self.verification_keys(log_id=_checks.log_of(subject))
-        _checks.check(_checks.verifier(trusted, published), subject)
+        verifier = self._verifier(_checks.log_of(subject))
+        _checks.check(verifier, subject)
 
     # ----------------------------------------------------------- account, names
 

@@ -23,11 +23,15 @@ from urllib.parse import urlsplit
 
 from trailseal import _signing
 from trailseal._retry import Budget
-from trailseal.errors import ConfigurationError
+from trailseal.errors import ConfigurationError, IntegrityError
 from trailseal.hooks import Hooks, check_hooks
 
 if TYPE_CHECKING:
     import ssl
+
+    from trailseal.verify import TrustPolicy, VerifierKey
+
+    Verify = bool | str | os.PathLike[str] | TrustPolicy
 
 DEFAULT_TIMEOUT = 30.0  # seconds for a whole call, retries and waits included
 MAX_TIMEOUT = 86_400.0  # seconds: a longer wait is a forgotten one
@@ -55,7 +59,10 @@ class Settings:
     timeout: float = DEFAULT_TIMEOUT
     max_retries: int = DEFAULT_MAX_RETRIES
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    trusted_keys: tuple[str, ...] = ()
+    trusted_keys: tuple[str | VerifierKey, ...] = ()
+    signing_keys: Mapping[str, str] | None = None  # of clients, by key_id; None without a policy
+    verify: bool = False  # on the way, unless a call says otherwise
+    state_file: str | os.PathLike[str] | None = None
     disabled: bool = False
     signer: _signing.Signer | None = field(default=None, repr=False)
     hooks: tuple[Hooks, ...] = field(default=(), repr=False)
@@ -134,6 +141,8 @@ def load(
     max_retries: int = DEFAULT_MAX_RETRIES,
     headers: Mapping[str, str] | None = None,
     trusted_keys: Sequence[str] = (),
+    verify: Verify = False,
+    state_file: str | os.PathLike[str] | None = None,
     disabled: bool | None = None,
     signer: _signing.Signer | None = None,
     hooks: Hooks | Iterable[Hooks] = (),
@@ -146,6 +155,7 @@ def load(
     url = base_url if base_url is not None else env.get("TRAILSEAL_URL", "")
     if isinstance(trusted_keys, str):
         raise ConfigurationError("trusted_keys must be a list of verifier keys, not one string.")
+    policy = check_verify(verify)
     return Settings(
         base_url="" if off and not url else check_base_url(url, region),
         api_key="" if off and not key else check_api_key(key),
@@ -153,7 +163,10 @@ def load(
         timeout=check_timeout(timeout),
         max_retries=check_retries(max_retries),
         headers=check_headers(headers or {}),
-        trusted_keys=tuple(trusted_keys),
+        trusted_keys=(*trusted_keys, *(policy.keys if policy else ())),
+        signing_keys=policy.signing_keys if policy else None,
+        verify=verify is not False,
+        state_file=state_file,
         disabled=off,
         signer=None
         if off
@@ -201,6 +214,22 @@ def check_base_url(url: str, region: str | None = None) -> str:
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ConfigurationError("The base URL must hold no user, password, query or fragment.")
     return url.rstrip("/")
+
+
+def check_verify(verify: Verify) -> TrustPolicy | None:
+    """Return the policy that is given or named by a path; None for True and False."""
+    if isinstance(verify, bool):
+        return None
+    from trailseal.verify import TrustPolicy  # noqa: PLC0415  # it loads cryptography
+
+    if isinstance(verify, TrustPolicy):
+        return verify
+    if not isinstance(verify, str | os.PathLike):
+        raise ConfigurationError("verify must be True, False, a TrustPolicy or its file.")
+    try:
+        return TrustPolicy.load(verify)
+    except IntegrityError as error:
+        raise ConfigurationError(f"verify: {error.args[0]}.") from None
 
 
 def check_tls(

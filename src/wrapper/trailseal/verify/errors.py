@@ -47,7 +47,8 @@ class IntegrityError(TrailSealError):
     """Something is not proved.
 
     `kind` is one stable word for machines, the same as in `Finding.kind`; `index` is the
-    event's index in its log, where one event is meant.
+    event's index in its log, where one event is meant; `subject` what was checked, where a
+    client has it: the receipt of an event that is logged, though it is not proved.
     """
 
     code = "integrity"
@@ -56,6 +57,7 @@ class IntegrityError(TrailSealError):
     def __init__(self, message: str, *, index: int | None = None, kind: str | None = None) -> None:
         super().__init__(message[:MAX_MESSAGE_CHARS])
         self.index = index
+        self.subject: object | None = None
         self.kind = kind or self.default_kind
 
     def __str__(self) -> str:

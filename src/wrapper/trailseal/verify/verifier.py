@@ -21,7 +21,7 @@ from ._audit import Audit
 from ._values import member, optional, sha256_hex, sha256_list
 from .bundle import Files
 from .canonical import MAX_DEPTH, loads
-from .checkpoint import open_checkpoint
+from .checkpoint import Checkpoint, open_checkpoint
 from .entry import Entry
 from .errors import (
     CheckpointForkError,
@@ -61,6 +61,7 @@ class Verifier:
     ) -> None:
         self._keys = tuple(VerifierKey.parse(key) if isinstance(key, str) else key for key in keys)
         self._signing_keys = dict(signing_keys or {})
+        self._opened: tuple[str, Checkpoint] | None = None  # the last one that was right
 
     @classmethod
     def from_policy(cls, policy: TrustPolicy | str | os.PathLike[str]) -> Verifier:
@@ -76,6 +77,12 @@ class Verifier:
         where the entry is not in the log, `UnverifiableError` where a proof or a key is missing.
         `sent_at`, `skew_ms`, `state` and a redaction's `replacement` are the server's word.
         """
+        self.check_record(record)
+
+    def check_record(self, record: Answer) -> bool | None:
+        """As `verify_record`; then who signed the event: True where it was a key given by its
+        `key_id`, False an enclosed one, None where nobody did, or there is no key for it.
+        """
         raw = _object(record)
         index = member(raw, "index", int)
         with _at(index):
@@ -90,7 +97,7 @@ class Verifier:
                 raise EventCorruptionError("'leaf_hash' is not the hash of its entry")
             event = {name: raw[name] for name in raw.keys() - _NOT_OF_THE_EVENT}
             entry.check_event(event, raw)
-            entry.check_signature(self._signing_keys)
+            return entry.check_signature(self._signing_keys)
 
     def verify_receipt(self, receipt: Answer) -> None:
         """Check that the leaf of a `Receipt` with a proof is in the log; raises as above.
@@ -103,6 +110,44 @@ class Verifier:
             leaf = sha256_hex(raw.get("leaf_hash"), "'leaf_hash'")
             log_id = member(raw, "log_id", str)
             self._check_proof(raw, index, log_id, leaf)
+
+    def verify_sent(
+        self, receipt: Answer, event: Mapping[str, object], sent: Mapping[str, object]
+    ) -> None:
+        """Check that a `Receipt` with entry and proof is for `event`, as it was sent.
+
+        `event` is without `seed`, `signature` and `checksum`, which are in `sent`. Raises as
+        `verify_record`.
+        """
+        raw = _object(receipt)
+        self.verify_receipt(raw)
+        index = member(raw, "index", int)
+        with _at(index):
+            if raw.get("entry") is None:
+                raise UnverifiableError("the receipt has no 'entry'; ask for it with include=proof")
+            entry = Entry.parse(member(raw, "entry", str))
+            if raw["leaf_hash"] != entry.leaf_hash.hex():
+                raise EventCorruptionError("'leaf_hash' is not the hash of its entry")
+            for name, value in (("event_id", entry.id), ("log_id", entry.log_id)):
+                if raw.get(name) != value:
+                    raise EventCorruptionError(f"{name!r} is not the one in its entry")
+            if raw.get("received_at") != entry.received_at:
+                raise EventCorruptionError("'received_at' is not the one in its entry")
+            first = raw.get("replayed") is not True  # else the first seed and signature stay
+            seed = sent.get("seed") if first else raw.get("seed")
+            entry.check_event(event, {"seed": seed or raw.get("seed")})
+            if first and entry.signature != sent.get("signature"):
+                raise EventCorruptionError("its signature is not the one that was sent")
+            entry.check_signature(self._signing_keys)
+
+    def open_checkpoint(self, signed_note: bytes | str) -> Checkpoint:
+        """The checkpoint in a note that the log's key signed; raises as `verify_checkpoint`."""
+        text = signed_note if isinstance(signed_note, str) else signed_note.decode(errors="replace")
+        if self._opened is not None and self._opened[0] == text:
+            return self._opened[1]  # a page of records has one
+        checkpoint = open_checkpoint(signed_note, self._keys)
+        self._opened = text, checkpoint
+        return checkpoint
 
     def verify_checkpoint(self, signed_note: bytes | str) -> None:
         """Check that the log's key signed a checkpoint.
@@ -195,7 +240,7 @@ class Verifier:
         proof = optional(raw, "proof", dict)
         if proof is None:
             raise UnverifiableError("it has no 'proof' yet; fetch it with include=proof")
-        checkpoint = open_checkpoint(member(proof, "signed_note", str), self._keys)
+        checkpoint = self.open_checkpoint(member(proof, "signed_note", str))
         if checkpoint.log_id != log_id:
             raise ProofError("the proof's checkpoint is of another log", kind="origin")
         place = (member(proof, "index", int), member(proof, "tree_size", int))
