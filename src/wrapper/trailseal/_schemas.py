@@ -53,7 +53,7 @@ class Schemas:
 
         `schema` is a mapping, the text of JSON or YAML, or a path to such a file. Its `$id` and
         `version` count unless `schema_id` and `version` are given. `compatibility` with the last
-        version is `backward forward full none`.
+        version is `backward` (its events must be valid in this one) or `none`.
 
         Raises:
             SchemaInvalidError: It is no valid schema; `.errors` name each fault.
@@ -93,7 +93,7 @@ class AsyncSchemas:
 
         `schema` is a mapping, the text of JSON or YAML, or a path to such a file. Its `$id` and
         `version` count unless `schema_id` and `version` are given. `compatibility` with the last
-        version is `backward forward full none`.
+        version is `backward` (its events must be valid in this one) or `none`.
 
         Raises:
             SchemaInvalidError: It is no valid schema; `.errors` name each fault.
