@@ -67,13 +67,14 @@ class Maker:
         return self._folder / name
 
     def remove(self, export_id: str) -> None:
-        """Remove an export's files."""
-        for path in self._folder.glob(f"{export_id}.*.data"):
+        """Remove an export's files, what killed workers left of it too."""
+        for path in self._folder.glob(f"{export_id}.*"):
             path.unlink(missing_ok=True)
 
     def make(self, lease: Lease) -> None:
         """Do one job (what the worker's thread does with each)."""
         part = self._folder / f"{lease.row.operation_id}.{lease.worker}.part"
+        self.remove(lease.row.operation_id)
         try:
             self._do(lease, part)
         finally:
@@ -129,7 +130,10 @@ class Maker:
         # Renamed first: a row that says `succeeded` always has its file. The name is this worker's
         # own: one that lost its lease without knowing cannot overwrite another's file.
         whole = part.with_suffix(".data")
-        part.replace(whole)
+        try:
+            part.replace(whole)
+        except FileNotFoundError:  # removed by the worker that took the job over
+            raise LostError from None
         try:
             lease.succeed({**result, "file": whole.name}, result["count"])
         except LostError:

@@ -166,7 +166,8 @@ def test_an_export_of_a_search_is_the_searchs_snapshot(trail: Any, exports: Expo
 def test_a_job_of_a_killed_worker_is_taken_up_by_another(
     trail: Any, exports: Exports, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The lease runs out, the next worker begins anew; the dead one changes nothing."""
+    """The lease runs out, the next worker begins anew; the dead one changes nothing, and what it
+    wrote is removed."""
     caller = trail.caller("acme")
     export_id = exports.create(caller, "main", {})["operation_id"]
     monkeypatch.setattr(jobs, "LEASE", -1)
@@ -174,6 +175,7 @@ def test_a_job_of_a_killed_worker_is_taken_up_by_another(
     monkeypatch.undo()
     assert dead is not None
     assert dead.operation_id == export_id
+    (tmp_path / "exports" / f"{export_id}.dead.part").write_bytes(b"half of it")
     other = Exports(trail.reader, trail.signer, tmp_path / "exports")
     assert other.worker.work()
     assert exports.get(caller, export_id)["events"] == COUNT
