@@ -1,7 +1,7 @@
 """Problem documents."""
 
 import pytest
-from trailseal_server.app import problem_response
+from trailseal_server.edge import problem_response
 from trailseal_server.problems import CODES, MAX_FIELD_ERRORS, FieldError, Problem
 
 
