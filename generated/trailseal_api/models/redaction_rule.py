@@ -15,13 +15,15 @@ T = TypeVar("T", bound="RedactionRule")
 
 @_attrs_define(repr=False)
 class RedactionRule(Model):
-    """What may stay in events of one schema; the rest of `data` is taken out.
+    """What may stay in events of one schema; the rest of `data` is taken out. A value stays if its
+    property of `data` is allowed, or if it has data classes and all of them are allowed, as
+    `unrestricted` always is.
 
-    Attributes:
-        schema_id (str): The schema's id, or `*` for all events without a rule of their own.
-        method (RedactionMethod): `mask` leaves `***`, `hash` a keyed hash, `drop` nothing.
-        allowed_classes (list[str] | Unset): Data classes that stay, at most 100.
-        allowed_properties (list[str] | Unset): Properties that stay whatever their class, at most 100.
+        Attributes:
+            schema_id (str): The schema's id, or `*` for all events without a rule of their own.
+            method (RedactionMethod): `mask` leaves `***`, `hash` a keyed hash, `drop` nothing.
+            allowed_classes (list[str] | Unset): Data classes that stay, at most 100.
+            allowed_properties (list[str] | Unset): Properties that stay whatever their class, at most 100.
     """
 
     schema_id: str

@@ -56,6 +56,7 @@ class Batches:
             atomic=atomic,
             channel_id=route.channel_id,
             sent_at=sent_at,
+            imported=route.imported,
         )
 
     def create(

@@ -28,11 +28,13 @@ _REFERENCE = re.compile(r"(?:urn:trailseal:channel:)?(chn_[a-z0-9]{8,32})", re.A
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """On whose behalf events are written, to which log, and through which channel's policy."""
+    """On whose behalf events are written, to which log, through which channel's policy, and whether
+    they come from another system's archive."""
 
     caller: Caller
     log_id: str | None = None
     channel: Channel | None = None
+    imported: bool = False
 
     @property
     def channel_id(self) -> str | None:
@@ -59,8 +61,8 @@ class Route:
     def from_json(cls, value: Mapping[str, Any]) -> "Route":
         """The route of a job."""
         caller = Caller(**{**value["caller"], "scopes": frozenset()})
-        channel = value["channel"]
-        return cls(caller, value["log_id"], None if channel is None else Channel(**channel))
+        channel = None if value["channel"] is None else Channel(**value["channel"])
+        return cls(caller, value["log_id"], channel, value["imported"])
 
 
 def route(

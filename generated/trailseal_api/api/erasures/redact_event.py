@@ -2,9 +2,10 @@
 """Redact fields of an event
 
 Removes every field at or below the paths for good; entry, leaf hash, signature and proofs
-stay valid. `id`, `action`, `schema` and `amends` cannot be redacted. Under a legal hold:
-409
-`legal_hold`. The redaction is logged as an event itself. Scope: `privacy`.
+stay valid, and exports on the server that may hold the event end. `id`, `action`, `schema`
+and `amends` cannot be redacted; a path that leads to nothing is 400. The same again changes
+nothing. Under a legal hold: 409 `legal_hold`. The redaction is logged as an event itself,
+`trailseal.event.redacted`. Scope: `privacy`.
 
 Args:
     event_id (str): The event's id.

@@ -9,6 +9,11 @@ written. Two events with one id in a batch are 422 `duplicate_event_id`. Give ea
 
 Args:
     log_id (str | Unset): The log; see "Which log" for what happens without it.
+    imported (bool | Unset): Whether the events come from another system's archive. It marks
+        their records and entries for
+        good: that they happened, and when, is that system's word. Every key that may write may
+        say
+        so, as the mark claims less than its absence.
     sent_at (str | Unset): The client's clock when it sent the request; kept as `sent_at`, and
         as `skew_ms` against the server's.
     body (EventBatch): Events of one or several tenants.
@@ -40,6 +45,7 @@ def request_kwargs(
     *,
     body: EventBatch,
     log_id: str | Unset = UNSET,
+    imported: bool | Unset = UNSET,
     sent_at: str | Unset = UNSET,
 ) -> dict[str, Any]:
     """The request as arguments of `httpx.Client.request`; its url is the path alone. Sends nothing."""
@@ -50,6 +56,8 @@ def request_kwargs(
     params: dict[str, Any] = {}
 
     params["log_id"] = log_id
+
+    params["imported"] = imported
 
     params = {k: v for k, v in params.items() if v is not UNSET and v is not None}
 
@@ -106,12 +114,14 @@ def sync_detailed(
     client: AuthenticatedClient,
     body: EventBatch,
     log_id: str | Unset = UNSET,
+    imported: bool | Unset = UNSET,
     sent_at: str | Unset = UNSET,
 ) -> Response[BatchResult | Problem]:
     """Sends it; answers with status, headers and bytes beside the parsed body."""
     request = request_kwargs(
         body=body,
         log_id=log_id,
+        imported=imported,
         sent_at=sent_at,
     )
     return _response(client.get_httpx_client().request(**client.prepare(request)))
@@ -122,6 +132,7 @@ def sync(
     client: AuthenticatedClient,
     body: EventBatch,
     log_id: str | Unset = UNSET,
+    imported: bool | Unset = UNSET,
     sent_at: str | Unset = UNSET,
 ) -> BatchResult | Problem:
     """Sends it; answers with the parsed body alone."""
@@ -129,6 +140,7 @@ def sync(
         client=client,
         body=body,
         log_id=log_id,
+        imported=imported,
         sent_at=sent_at,
     ).parsed
 
@@ -138,12 +150,14 @@ async def asyncio_detailed(
     client: AuthenticatedClient,
     body: EventBatch,
     log_id: str | Unset = UNSET,
+    imported: bool | Unset = UNSET,
     sent_at: str | Unset = UNSET,
 ) -> Response[BatchResult | Problem]:
     """As sync_detailed, on asyncio."""
     request = request_kwargs(
         body=body,
         log_id=log_id,
+        imported=imported,
         sent_at=sent_at,
     )
     return _response(await client.get_async_httpx_client().request(**client.prepare(request)))
@@ -154,6 +168,7 @@ async def asyncio(
     client: AuthenticatedClient,
     body: EventBatch,
     log_id: str | Unset = UNSET,
+    imported: bool | Unset = UNSET,
     sent_at: str | Unset = UNSET,
 ) -> BatchResult | Problem:
     """As sync, on asyncio."""
@@ -162,6 +177,7 @@ async def asyncio(
             client=client,
             body=body,
             log_id=log_id,
+            imported=imported,
             sent_at=sent_at,
         )
     ).parsed

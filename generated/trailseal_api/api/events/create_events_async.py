@@ -6,6 +6,11 @@ as `createEvents`. Scope: `events:write`.
 
 Args:
     log_id (str | Unset): The log; see "Which log" for what happens without it.
+    imported (bool | Unset): Whether the events come from another system's archive. It marks
+        their records and entries for
+        good: that they happened, and when, is that system's word. Every key that may write may
+        say
+        so, as the mark claims less than its absence.
     sent_at (str | Unset): The client's clock when it sent the request; kept as `sent_at`, and
         as `skew_ms` against the server's.
     idempotency_key (str | Unset): Makes repeating this call safe: the first answer is kept 24
@@ -40,6 +45,7 @@ def request_kwargs(
     *,
     body: EventBatch,
     log_id: str | Unset = UNSET,
+    imported: bool | Unset = UNSET,
     sent_at: str | Unset = UNSET,
     idempotency_key: str | Unset = UNSET,
 ) -> dict[str, Any]:
@@ -54,6 +60,8 @@ def request_kwargs(
     params: dict[str, Any] = {}
 
     params["log_id"] = log_id
+
+    params["imported"] = imported
 
     params = {k: v for k, v in params.items() if v is not UNSET and v is not None}
 
@@ -110,6 +118,7 @@ def sync_detailed(
     client: AuthenticatedClient,
     body: EventBatch,
     log_id: str | Unset = UNSET,
+    imported: bool | Unset = UNSET,
     sent_at: str | Unset = UNSET,
     idempotency_key: str | Unset = UNSET,
 ) -> Response[Operation | Problem]:
@@ -117,6 +126,7 @@ def sync_detailed(
     request = request_kwargs(
         body=body,
         log_id=log_id,
+        imported=imported,
         sent_at=sent_at,
         idempotency_key=idempotency_key,
     )
@@ -128,6 +138,7 @@ def sync(
     client: AuthenticatedClient,
     body: EventBatch,
     log_id: str | Unset = UNSET,
+    imported: bool | Unset = UNSET,
     sent_at: str | Unset = UNSET,
     idempotency_key: str | Unset = UNSET,
 ) -> Operation | Problem:
@@ -136,6 +147,7 @@ def sync(
         client=client,
         body=body,
         log_id=log_id,
+        imported=imported,
         sent_at=sent_at,
         idempotency_key=idempotency_key,
     ).parsed
@@ -146,6 +158,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient,
     body: EventBatch,
     log_id: str | Unset = UNSET,
+    imported: bool | Unset = UNSET,
     sent_at: str | Unset = UNSET,
     idempotency_key: str | Unset = UNSET,
 ) -> Response[Operation | Problem]:
@@ -153,6 +166,7 @@ async def asyncio_detailed(
     request = request_kwargs(
         body=body,
         log_id=log_id,
+        imported=imported,
         sent_at=sent_at,
         idempotency_key=idempotency_key,
     )
@@ -164,6 +178,7 @@ async def asyncio(
     client: AuthenticatedClient,
     body: EventBatch,
     log_id: str | Unset = UNSET,
+    imported: bool | Unset = UNSET,
     sent_at: str | Unset = UNSET,
     idempotency_key: str | Unset = UNSET,
 ) -> Operation | Problem:
@@ -173,6 +188,7 @@ async def asyncio(
             client=client,
             body=body,
             log_id=log_id,
+            imported=imported,
             sent_at=sent_at,
             idempotency_key=idempotency_key,
         )

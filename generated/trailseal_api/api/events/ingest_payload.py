@@ -11,6 +11,11 @@ Args:
     log_id (str | Unset): The log; see "Which log" for what happens without it.
     channel (str | Unset): The channel to write through.
     external_id (str | Unset): The channel's external id; needed when its policy sets one.
+    imported (bool | Unset): Whether the events come from another system's archive. It marks
+        their records and entries for
+        good: that they happened, and when, is that system's word. Every key that may write may
+        say
+        so, as the mark claims less than its absence.
     sent_at (str | Unset): The client's clock when it sent the request; kept as `sent_at`, and
         as `skew_ms` against the server's.
     idempotency_key (str | Unset): Makes repeating this call safe: the first answer is kept 24
@@ -48,6 +53,7 @@ def request_kwargs(
     log_id: str | Unset = UNSET,
     channel: str | Unset = UNSET,
     external_id: str | Unset = UNSET,
+    imported: bool | Unset = UNSET,
     sent_at: str | Unset = UNSET,
     idempotency_key: str | Unset = UNSET,
 ) -> dict[str, Any]:
@@ -66,6 +72,8 @@ def request_kwargs(
     params["channel"] = channel
 
     params["external_id"] = external_id
+
+    params["imported"] = imported
 
     params = {k: v for k, v in params.items() if v is not UNSET and v is not None}
 
@@ -125,6 +133,7 @@ def sync_detailed(
     log_id: str | Unset = UNSET,
     channel: str | Unset = UNSET,
     external_id: str | Unset = UNSET,
+    imported: bool | Unset = UNSET,
     sent_at: str | Unset = UNSET,
     idempotency_key: str | Unset = UNSET,
 ) -> Response[BatchResult | Problem]:
@@ -135,6 +144,7 @@ def sync_detailed(
         log_id=log_id,
         channel=channel,
         external_id=external_id,
+        imported=imported,
         sent_at=sent_at,
         idempotency_key=idempotency_key,
     )
@@ -149,6 +159,7 @@ def sync(
     log_id: str | Unset = UNSET,
     channel: str | Unset = UNSET,
     external_id: str | Unset = UNSET,
+    imported: bool | Unset = UNSET,
     sent_at: str | Unset = UNSET,
     idempotency_key: str | Unset = UNSET,
 ) -> BatchResult | Problem:
@@ -160,6 +171,7 @@ def sync(
         log_id=log_id,
         channel=channel,
         external_id=external_id,
+        imported=imported,
         sent_at=sent_at,
         idempotency_key=idempotency_key,
     ).parsed
@@ -173,6 +185,7 @@ async def asyncio_detailed(
     log_id: str | Unset = UNSET,
     channel: str | Unset = UNSET,
     external_id: str | Unset = UNSET,
+    imported: bool | Unset = UNSET,
     sent_at: str | Unset = UNSET,
     idempotency_key: str | Unset = UNSET,
 ) -> Response[BatchResult | Problem]:
@@ -183,6 +196,7 @@ async def asyncio_detailed(
         log_id=log_id,
         channel=channel,
         external_id=external_id,
+        imported=imported,
         sent_at=sent_at,
         idempotency_key=idempotency_key,
     )
@@ -197,6 +211,7 @@ async def asyncio(
     log_id: str | Unset = UNSET,
     channel: str | Unset = UNSET,
     external_id: str | Unset = UNSET,
+    imported: bool | Unset = UNSET,
     sent_at: str | Unset = UNSET,
     idempotency_key: str | Unset = UNSET,
 ) -> BatchResult | Problem:
@@ -209,6 +224,7 @@ async def asyncio(
             log_id=log_id,
             channel=channel,
             external_id=external_id,
+            imported=imported,
             sent_at=sent_at,
             idempotency_key=idempotency_key,
         )

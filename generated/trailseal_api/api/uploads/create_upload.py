@@ -6,6 +6,11 @@ Scope: `events:write`.
 
 Args:
     log_id (str | Unset): The log; see "Which log" for what happens without it.
+    imported (bool | Unset): Whether the events come from another system's archive. It marks
+        their records and entries for
+        good: that they happened, and when, is that system's word. Every key that may write may
+        say
+        so, as the mark claims less than its absence.
     idempotency_key (str | Unset): Makes repeating this call safe: the first answer is kept 24
         hours for each API key and
         given again. With another body 409 `idempotency_conflict`.
@@ -38,6 +43,7 @@ def request_kwargs(
     *,
     body: UploadInput,
     log_id: str | Unset = UNSET,
+    imported: bool | Unset = UNSET,
     idempotency_key: str | Unset = UNSET,
 ) -> dict[str, Any]:
     """The request as arguments of `httpx.Client.request`; its url is the path alone. Sends nothing."""
@@ -48,6 +54,8 @@ def request_kwargs(
     params: dict[str, Any] = {}
 
     params["log_id"] = log_id
+
+    params["imported"] = imported
 
     params = {k: v for k, v in params.items() if v is not UNSET and v is not None}
 
@@ -104,12 +112,14 @@ def sync_detailed(
     client: AuthenticatedClient,
     body: UploadInput,
     log_id: str | Unset = UNSET,
+    imported: bool | Unset = UNSET,
     idempotency_key: str | Unset = UNSET,
 ) -> Response[Upload | Problem]:
     """Sends it; answers with status, headers and bytes beside the parsed body."""
     request = request_kwargs(
         body=body,
         log_id=log_id,
+        imported=imported,
         idempotency_key=idempotency_key,
     )
     return _response(client.get_httpx_client().request(**client.prepare(request)))
@@ -120,6 +130,7 @@ def sync(
     client: AuthenticatedClient,
     body: UploadInput,
     log_id: str | Unset = UNSET,
+    imported: bool | Unset = UNSET,
     idempotency_key: str | Unset = UNSET,
 ) -> Upload | Problem:
     """Sends it; answers with the parsed body alone."""
@@ -127,6 +138,7 @@ def sync(
         client=client,
         body=body,
         log_id=log_id,
+        imported=imported,
         idempotency_key=idempotency_key,
     ).parsed
 
@@ -136,12 +148,14 @@ async def asyncio_detailed(
     client: AuthenticatedClient,
     body: UploadInput,
     log_id: str | Unset = UNSET,
+    imported: bool | Unset = UNSET,
     idempotency_key: str | Unset = UNSET,
 ) -> Response[Upload | Problem]:
     """As sync_detailed, on asyncio."""
     request = request_kwargs(
         body=body,
         log_id=log_id,
+        imported=imported,
         idempotency_key=idempotency_key,
     )
     return _response(await client.get_async_httpx_client().request(**client.prepare(request)))
@@ -152,6 +166,7 @@ async def asyncio(
     client: AuthenticatedClient,
     body: UploadInput,
     log_id: str | Unset = UNSET,
+    imported: bool | Unset = UNSET,
     idempotency_key: str | Unset = UNSET,
 ) -> Upload | Problem:
     """As sync, on asyncio."""
@@ -160,6 +175,7 @@ async def asyncio(
             client=client,
             body=body,
             log_id=log_id,
+            imported=imported,
             idempotency_key=idempotency_key,
         )
     ).parsed

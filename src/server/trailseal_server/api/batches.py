@@ -1,6 +1,7 @@
 """Many events in one call: at once, later, and as another vendor's payload."""
 
 import asyncio
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -66,7 +67,10 @@ def _submit(call: ServerCall) -> Any:
 def route_of(call: ServerCall, given: Any) -> Route:
     """The way that `channel` and `external_id`, of the body or the query, open."""
     log_id, reference = call.params.get("log_id"), given.get("channel")
+    imported = call.params.get("imported", False)
     if reference is None:
-        return Route(call.caller, log_id)
+        return Route(call.caller, log_id, imported=imported)
     with call.services.store.read() as connection:
-        return channels.route(connection, call.caller, log_id, reference, given.get("external_id"))
+        external_id = given.get("external_id")
+        found = channels.route(connection, call.caller, log_id, reference, external_id)
+    return replace(found, imported=imported)
