@@ -8,7 +8,7 @@
 
     logger.info("invoice.deleted", extra={"audit": {"actor": "user_1", "resource": "inv_1"}})
 
-1. A record with `audit`, a mapping of fields of `log`, is an event. Its action is
+1. A record with `audit`, a mapping of what `log` takes, `log_id` too, is an event. Its action is
    `audit["action"]`, and the record's text is the message; without it, the text is the action.
 2. A record of Jupyter Events is an event: its action is the schema's id, its `data` the event.
 3. Other records are none, unless `every_record` is set.
@@ -26,6 +26,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import threading
 from abc import abstractmethod
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -104,6 +105,7 @@ class AuditHandler(logging.Handler):
         self._log_id, self._every, self._schemas = log_id, every_record, schemas
         self._exit_timeout = exit_timeout
         self._ended = self._gave_up = False
+        self._renewing = threading.Lock()
 
         def make() -> Log:
             client = Client(base_url, api_key, tenant=tenant)
@@ -175,16 +177,19 @@ class AuditHandler(logging.Handler):
             "tags": {} if self._schemas else {"schema": schema, "schema_version": version},
         }
 
-    def _give(self, event: Mapping[str, Any]) -> None:
+    def _give(self, event: dict[str, Any]) -> None:
+        audit, log_id = self._audit, event.pop("log_id", self._log_id)
         try:
-            self._audit.log_event(event, log_id=self._log_id)
+            audit.log_event(event, log_id=log_id)
         except ClosedError:
             # At the interpreter's end `Audit` may have closed before the last record: exit
             # functions run in reverse. `logging.shutdown` is the very last, and closes us.
             if self._make is None or self._ended:
                 raise
-            self._audit = self._make()
-            self._audit.log_event(event, log_id=self._log_id)
+            with self._renewing:
+                if self._audit is audit:
+                    self._audit = self._make()
+            self._audit.log_event(event, log_id=log_id)
 
     def flush(self) -> None:
         """Wait up to `exit_timeout` seconds until all events are settled."""

@@ -23,9 +23,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self, Unpack
 
+from trailseal._audit import Delivery
 from trailseal._context import filled
 from trailseal._events import EventFields, EventLike, Prepared, prepare
 from trailseal._models import Receipt
+from trailseal.delivery.stats import Counters, Stats
 from trailseal.errors import ClosedError, ConfigurationError, DeliveryError, SpoolFullError
 from trailseal.integrations.logging import AuditHandler
 
@@ -49,13 +51,19 @@ class Sink(ABC):
     def __init__(self, tenant: str | None = None) -> None:
         self._tenant = tenant
         self._closed = False
+        self._counters = Counters()
 
     def log(
-        self, action: str, *, log_id: str | None = None, **fields: Unpack[EventFields]
+        self,
+        action: str,
+        *,
+        log_id: str | None = None,
+        delivery: Delivery | None = None,
+        **fields: Unpack[EventFields],
     ) -> Receipt:
         """Write that something was done; the fields are those of `Client.log`.
 
-        The receipt's state is `written`, its index -1.
+        The receipt's state is `written`, its index -1. `delivery` makes no difference here.
 
         Raises:
             EventValidationError: A field is unknown, missing or too long.
@@ -63,9 +71,15 @@ class Sink(ABC):
             ClosedError: After `close`.
             ConfigurationError: With `log_id`: a sink is one log.
         """
-        return self.log_event({"action": action, **fields}, log_id=log_id)
+        return self.log_event({"action": action, **fields}, log_id=log_id, delivery=delivery)
 
-    def log_event(self, event: EventLike, *, log_id: str | None = None) -> Receipt:
+    def log_event(
+        self,
+        event: EventLike,
+        *,
+        log_id: str | None = None,
+        delivery: Delivery | None = None,  # noqa: ARG002  # as of Audit
+    ) -> Receipt:
         """Write an event given as a mapping, which is not changed; else as `log`."""
         if log_id is not None:
             raise ConfigurationError("A sink is one log: name another at the import.")
@@ -73,6 +87,7 @@ class Sink(ABC):
             raise ClosedError("The sink is closed.")
         prepared = prepare(filled(event, {}), tenant=self._tenant)
         self._write(prepared)
+        self._counters.add(accepted=1, delivered=1)
         raw = {"event_id": prepared.id, "log_id": "", "index": -1, "leaf_hash": ""}
         return Receipt({**raw, "state": "written", "replayed": False})
 
@@ -84,15 +99,23 @@ class Sink(ABC):
         version: str,
         action: str | None = None,
         log_id: str | None = None,
+        delivery: Delivery | None = None,
         **fields: Any,
     ) -> Receipt:
         """Write an event that names its schema; nobody checks it before the import."""
         named = {"action": action or schema, "schema": {"id": schema, "version": version}}
-        return self.log_event({**fields, **named, "data": data}, log_id=log_id)
+        return self.log_event({**fields, **named, "data": data}, log_id=log_id, delivery=delivery)
 
     @abstractmethod
     def _write(self, event: Prepared) -> None:
         """Write one event, or raise."""
+
+    def start(self) -> None:  # noqa: B027  # as of Audit
+        """Nothing is to be started."""
+
+    def stats(self) -> Stats:
+        """How many events were written, as `accepted` and `delivered`."""
+        return self._counters.stats(accepted=0, pending=0, spool_bytes=0)
 
     def flush(self, timeout: float = 10.0) -> bool:  # noqa: ARG002  # as of Audit
         """Nothing waits: True."""

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from trailseal import Client
+from trailseal.cli._app import app
 from trailseal.errors import (
     ClosedError,
     ConfigurationError,
@@ -23,6 +24,7 @@ from trailseal.errors import (
 )
 from trailseal.integrations.sinks import FileSink
 from trailseal_server.app import Running
+from typer.testing import CliRunner
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -40,10 +42,10 @@ def test_what_was_written_without_a_server_can_be_imported_later(
     assert server.key
     monkeypatch.setenv("TRAILSEAL_URL", server.url)
     monkeypatch.setenv("TRAILSEAL_API_KEY", server.key)
-    command = [sys.executable, "-m", "trailseal", "import", str(path), "--log-id", log_id]
+    command = ["import", str(path), "--log-id", log_id]
     for counted in ("5 stored", "5 there already"):
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-        assert counted in done.stdout
+        done = CliRunner().invoke(app, command)
+        assert (done.exit_code, counted in done.output) == (0, True), done.output
     with Client(server.url, server.key) as client:
         stored = list(client.query(log_id=log_id, order="asc"))
     assert [event.id for event in stored] == ids

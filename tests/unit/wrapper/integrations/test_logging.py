@@ -242,16 +242,17 @@ def test_handlers_get_events_with_no_server_at_all() -> None:
             records.append(record)
 
     with HandlerSink([logging.StreamHandler(stream), Keeper()], tenant="acme") as sink:
-        receipt = sink.log("a.b", actor="u1")
+        receipt = sink.log("a.b", actor="u1", delivery="durable")
         sink.emit("https://example.com/s", {"n": 1}, version="1")
     assert (receipt.state, receipt.index) == ("written", -1)
+    assert (sink.stats().accepted, sink.stats().delivered) == (2, 2)
     first, second = (json.loads(line) for line in stream.getvalue().splitlines())
     assert (first["id"], first["tenant_id"]) == (receipt.event_id, "acme")
     assert second["schema"] == {"id": "https://example.com/s", "version": "1"}
     assert [record.__dict__["audit"] for record in records] == [first, second]
 
 
-@pytest.mark.row("J-01", "J-20")
+@pytest.mark.row("J-01", "J-02", "J-20")
 @pytest.mark.parametrize("wrong", ["handler", None, [], [1], AuditHandler])
 def test_a_sink_needs_handlers(wrong: Any, tmp_path: Path) -> None:
     """Anything else is refused; so is a handler that would ignore our records."""
