@@ -211,7 +211,10 @@ def test_no_statement_of_appends_and_reads_crosses_logs(
         admin.execute(f"ALTER DATABASE {name} SET log_statement = 'all'")
     log = Path(folder, "log")
     began = log.stat().st_size
-    files = {"signing_key_file": tmp_path / "key", "export_dir": tmp_path / "exports"}
+    files: dict[str, Any] = {
+        "signing_key_file": tmp_path / "key",
+        "export_dir": tmp_path / "exports",
+    }
     with running(Settings(database_url=url, port=0, **files)) as server:
         headers = {"Authorization": f"Bearer {server.key}"}
         with httpx.Client(base_url=server.url, headers=headers, timeout=40.0) as client:
