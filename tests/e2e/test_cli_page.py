@@ -51,11 +51,12 @@ def test_each_command_of_the_page_prints_what_the_page_says(
     assert server.key is not None
     home = tmp_path / "home"
     (home / "bin").mkdir(parents=True)
-    command = home / "bin" / "trailseal"
-    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m trailseal "$@"\n')
-    command.chmod(0o700)
+    for name, arguments in (("trailseal", "-m trailseal "), ("python", "")):
+        command = home / "bin" / name
+        command.write_text(f'#!/bin/sh\nexec {sys.executable} {arguments}"$@"\n')
+        command.chmod(0o700)
     monkeypatch.chdir(home)
-    monkeypatch.setenv("PATH", f"{command.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("PATH", f"{home / 'bin'}:{os.environ['PATH']}")
     monkeypatch.setenv("TRAILSEAL_URL", server.url)
     monkeypatch.setenv("TRAILSEAL_API_KEY", server.key)
     monkeypatch.setenv("COLUMNS", "200")

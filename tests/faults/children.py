@@ -18,6 +18,7 @@ ROUNDS = int(os.environ.get("FAULT_ROUNDS", "0"))  # 0: the short form
 DEADLINE_S = 60.0  # for a child, and for what is delivered after it
 BEGIN = """
 import os, signal, sys, threading, time
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whatever `nohup` told us
 from trailseal import Audit, Client
 url, key, folder, log_id, name, *rest = sys.argv[1:]
 client = Client(url, key)

@@ -2,26 +2,30 @@
 
 1. One line for each check, from the nearest to the farthest, with the fix where it is not well.
 2. It asks as the SDK asks: the same proxies, certificates and deadlines. No check tries twice.
-3. What cannot be checked because of an earlier fault is left out. It changes nothing anywhere.
+3. What cannot be checked because of an earlier fault is left out. It changes nothing anywhere, but
+   that a damaged spool is set aside, as by everybody who opens it.
 """
 
+import os
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
 import typer
 
 from . import _output
+from ._doctor_check import FAIL, OK, WARN, Check
+from ._doctor_spool import look
 from ._exits import FAILED, REFUSED, UNREACHABLE, USAGE, Mistake, printable
 from ._session import Session, ask, command, run
 
 if TYPE_CHECKING:
     from trailseal import Client
 
-OK, WARN, FAIL = "ok", "warn", "fail"
 MARKS = {OK: ("ok  ", "green"), WARN: ("warn", "yellow"), FAIL: ("FAIL", "red")}
 TIMEOUT = 10.0  # seconds for one check: a server that needs longer is not well
 MAX_SKEW = 5.0  # seconds; the server's Date has whole seconds, and TLS and tokens bear minutes
@@ -30,31 +34,27 @@ SOON = timedelta(days=14)  # to renew a key in
 NOBODY = "ts_nobody00_" + "0" * 32 + "_cd6b7ebc"
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One line: what was looked at, how it is, and what to do."""
-
-    check: str
-    status: str
-    detail: str
-    fix: str = ""
-    code: int = field(default=FAILED, repr=False)
-
-
 def register(app: typer.Typer) -> None:
     """Add the command."""
     command(app, "doctor")(doctor)
 
 
-def doctor(session: Session) -> None:
+def doctor(
+    session: Session,
+    *,
+    spool: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="A spool's folder; else TRAILSEAL_SPOOL_DIR."),
+    ] = None,
+) -> None:
     """Say what is wrong between here and the server.
 
-    Looks at address, key, connection, TLS, server, version, clock and rights. Exits 0 if
+    Looks at address, key, spool, connection, TLS, server, version, clock and rights. Exits 0 if
     nothing failed, else as any command would: 2 settings, 4 key, 5 no connection.
     """
     code = 0
     checks = []
-    for check in _checks(session):
+    for check in _checks(session, spool or os.environ.get("TRAILSEAL_SPOOL_DIR")):
         checks.append(asdict(check))
         code = code or (check.code if check.status == FAIL else 0)
         if session.report == _output.TABLE:
@@ -70,13 +70,15 @@ def _public(check: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in check.items() if name != "code"}
 
 
-def _checks(session: Session) -> Iterator[Check]:
+def _checks(session: Session, spool: Path | str | None) -> Iterator[Check]:
     from trailseal import Client  # noqa: PLC0415  # loads httpx
 
     url, found = _address(session)
     yield found
     key, found = _key(session)
     yield found
+    if spool:
+        yield from look(Path(spool))
     if url is None:
         return
     yield _secrecy(url)
@@ -225,6 +227,9 @@ def _rights(client: "Client") -> Iterator[Check]:
 
     try:
         caller = client.whoami()
+        tenant, scopes, ends = caller.tenant_id, ", ".join(caller.scopes), caller.expires_at
+        detail = f"{caller.name}, {f'tenant {tenant}' if tenant else 'all tenants'}: {scopes}"
+        has_log = bool(tenant or caller.default_log_id)
     except AuthenticationError as error:
         fix = "ask for a new key (trailseal keys create), and set TRAILSEAL_API_KEY"
         yield Check("accepted", FAIL, str(error.args[0]), fix, REFUSED)
@@ -233,19 +238,16 @@ def _rights(client: "Client") -> Iterator[Check]:
         code = UNREACHABLE if isinstance(error, TransportError) else FAILED
         yield Check("accepted", FAIL, str(error.args[0]), "see the server's log", code)
         return
-    where = f"tenant {caller.tenant_id}" if caller.tenant_id else "all tenants"
-    yield Check("accepted", OK, f"{caller.name}, {where}: {', '.join(caller.scopes)}")
-    ends = caller.expires_at
+    yield Check("accepted", OK, detail)
     if ends is not None and ends - datetime.now(UTC) < SOON:
         fix = f"trailseal keys rotate {caller.key_id} --grace 86400"
         yield Check("expiry", WARN, f"the key ends at {ends:%Y-%m-%d %H:%M} UTC", fix)
-    if not (caller.tenant_id or caller.default_log_id):
+    if not has_log:
         fix = "give --log-id, or a tenant_id in events"
         yield Check("log", WARN, "the key has no log of its own", fix)
 
 
 def _show(check: Check) -> None:
-    import os  # noqa: PLC0415
     import sys  # noqa: PLC0415
 
     mark, colour = MARKS[check.status]
