@@ -55,7 +55,7 @@ CROSSING = {
         "at start: whether the database is older than what was published"
     ),
 }
-APPENDS = 5  # at least so many transactions of `drive`
+APPENDS = 5  # at least so many transactions of `write`
 APPENDED = "UPDATE logs SET size ="  # in each transaction that appends, and in no other
 
 # Process and statement, as PostgreSQL logs them by itself.
@@ -119,8 +119,8 @@ def test_a_statement_that_crosses_logs_is_noticed() -> None:
     )
 
 
-def drive(call: Callable[..., Any]) -> None:
-    """Every way to append and to read, over HTTP."""
+def write(call: Callable[..., Any]) -> None:
+    """Appends of every kind, over HTTP."""
     sent = [
         {
             "id": f"e{n}",
@@ -148,6 +148,11 @@ def drive(call: Callable[..., Any]) -> None:
     call("POST", "/v1/logs/one/seal")
     call("POST", "/v1/events", params=here, json={"action": "last"})
     call("POST", "/v1/logs/one/seal")
+
+
+def read(call: Callable[..., Any]) -> None:
+    """Every way to read, and what takes out of a log, over HTTP."""
+    here = {"log_id": "one"}
     time = {"time_field": "occurred_at", "start": "2026-01-05", "end": "2026-01-09"}
     for filters in (
         *({}, {"action": "a.read"}, {"action_contains": "READ"}, {"tag": "env:prod"}),
@@ -224,7 +229,8 @@ def test_no_statement_of_appends_and_reads_crosses_logs(
                 kind = answer.headers.get("content-type", "")
                 return answer.json() if kind == "application/json" else None
 
-            drive(call)
+            write(call)
+            read(call)
     text = log.read_bytes()[began:].decode()
     said = [(process, " ".join(found.split())) for process, found in _STATEMENT.findall(text)]
     appends = [each for each in transactions(said) if any(APPENDED in one for one in each)]
