@@ -48,6 +48,7 @@ class Server:
             raise ConfigurationError(text + "pip install 'trailseal[server]'.") from error
         self._folder = tempfile.TemporaryDirectory(prefix="trailseal-test-")
         url = f"sqlite:///{Path(self._folder.name) / 'trailseal.db'}"
+        self.state_file = Path(self._folder.name) / "checkpoints.json"  # the clients' memory
         self._app: Any = create_app(Settings(database_url=url, requests_per_second=0))
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()

@@ -25,7 +25,8 @@ class AuditLog:
     """The real server in this process, for one test.
 
     `url` and `key` are its address and an API key that may do everything; `transport` is for
-    clients that you make yourself: `Client(log.url, log.key, http_transport=log.transport)`.
+    clients that you make yourself: `Client(log.url, log.key, http_transport=log.transport)`;
+    `state_file` is where they remember checkpoints.
 
     Raises:
         ConfigurationError: The extra `[server]` is not installed.
@@ -36,6 +37,7 @@ class AuditLog:
         self._server = Server()
         self._stack.callback(self._server.close)
         self.url, self.key = URL, self._server.key
+        self.state_file = self._server.state_file
         self.transport = Bridge(self._server)
         self._inspector = self._made(Client, Bridge(self._server))  # which no fault meets
         self._stack.callback(self._inspector.close)
@@ -85,6 +87,7 @@ class AuditLog:
         return audit
 
     def _made(self, kind: Any, transport: Bridge, **options: Any) -> Any:
+        options.setdefault("state_file", self.state_file)
         return kind(self.url, self.key, http_transport=transport, disabled=False, **options)
 
     def connection(self, **options: Any) -> config.Connection:

@@ -23,6 +23,7 @@ def audit_log(monkeypatch: pytest.MonkeyPatch) -> Iterator[AuditLog]:
     with AuditLog() as log:
         monkeypatch.setenv("TRAILSEAL_URL", log.url)
         monkeypatch.setenv("TRAILSEAL_API_KEY", log.key)
+        monkeypatch.setenv("TRAILSEAL_STATE_FILE", str(log.state_file))
         monkeypatch.delenv("TRAILSEAL_DISABLED", raising=False)
         monkeypatch.setattr(config, "connection", log.connection)
         yield log

@@ -41,7 +41,9 @@ def test_the_fixture_is_there_by_itself_and_a_failure_is_readable(
     """No conftest, no import: four tests of a user, one of which must fail, with the reason."""
     monkeypatch.setenv("TRAILSEAL_DISABLED", "1")  # as many set for their tests
     pytester.makepyfile(TESTS)
-    done = pytester.runpytest_inprocess("-q", "-p", "no:cacheprovider", "-p", "no:xdist")
+    done = pytester.runpytest_inprocess(
+        "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:asyncio"
+    )
     done.assert_outcomes(passed=3, failed=1)
     shown = done.stdout.str()
     assert "actor.id: wanted 'user_2', found 'user_1'" in shown
