@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,7 @@ from trailseal.integrations.outbox.__main__ import main
 from trailseal.integrations.outbox.sqlalchemy import Outbox, SQLAlchemyRows, outbox_table
 from trailseal_server.app import Running
 
-from .children import DEADLINE_S, until
+from .children import DEADLINE_S, ROUNDS, until
 
 BEGIN = """
 import os, signal, sys
@@ -153,7 +155,7 @@ def relay_until_sigterm(shop: Shop) -> None:
     assert (child.returncode, errors) == (0, b"")
 
 
-def test_committed_is_sent_once_and_rolled_back_never_whoever_is_killed(shop: Shop) -> None:
+def test_o1_committed_is_sent_once_and_rolled_back_never_whoever_is_killed(shop: Shop) -> None:
     """kill -9 of the application after its commit, and of a relay after the server's answer."""
     assert shop.child(WRITER, "w") == -signal.SIGKILL
     assert shop.left() == 20
@@ -161,6 +163,37 @@ def test_committed_is_sent_once_and_rolled_back_never_whoever_is_killed(shop: Sh
     assert (shop.left(), len(shop.stored())) == (20, 20)  # stored, and not yet forgotten
     relay_until_sigterm(shop)
     assert shop.stored() == [f"w-{number}" for number in range(20)]
+
+
+@pytest.mark.skipif(not ROUNDS, reason="make faults-full")
+def test_o1_a_relay_that_is_killed_at_random_times(shop: Shop) -> None:
+    """A writer goes on; whatever it committed is in the log, once."""
+    stopping = threading.Event()
+    expected: list[str] = []
+
+    def work() -> None:
+        with Session(shop.engine) as session:
+            while not stopping.wait(0.002):
+                with session.begin():
+                    event_id = f"e-{len(expected)}"
+                    shop.outbox.log(session, "a.b", id=event_id, log_id=shop.log_id)
+                expected.append(event_id)
+
+    writer = threading.Thread(target=work)
+    writer.start()
+    program = "Relay(Client.from_env(), SQLAlchemyRows(engine), poll=0.01).run()"
+    command = [sys.executable, "-c", BEGIN + program, shop.url, shop.log_id, "r"]
+    for _ in range(ROUNDS):
+        before = len(shop.stored())
+        child = subprocess.Popen(command)
+        until(lambda before=before: len(shop.stored()) > before)  # type: ignore[misc]
+        time.sleep(random.uniform(0, 0.1))  # noqa: S311 - no secret
+        child.kill()
+        child.wait(DEADLINE_S)
+    stopping.set()
+    writer.join(DEADLINE_S)
+    relay_until_sigterm(shop)
+    assert sorted(shop.stored()) == sorted(expected)
 
 
 def test_a_rollback_sends_nothing_and_the_receipts_id_is_final(shop: Shop) -> None:
@@ -182,7 +215,7 @@ def test_a_rollback_sends_nothing_and_the_receipts_id_is_final(shop: Shop) -> No
         shop.outbox.log(session, "", log_id=shop.log_id)
 
 
-def test_a_row_that_is_refused_for_good_is_parked_and_the_others_flow(shop: Shop) -> None:
+def test_o2_a_row_that_is_refused_for_good_is_parked_and_the_others_flow(shop: Shop) -> None:
     """The same id was logged with another content; `requeue` tries again."""
     shop.client.log("a.b", id="e-7", log_id=shop.log_id)
     with Session(shop.engine) as session, session.begin():
@@ -284,7 +317,7 @@ def test_a_relay_of_a_disabled_client_is_refused(shop: Shop) -> None:
     client.close()
 
 
-def test_django_commits_event_and_change_together(shop: Shop, tmp_path: Path) -> None:
+def test_o1_django_commits_event_and_change_together(shop: Shop, tmp_path: Path) -> None:
     """Django's own transaction, migration and command; killed after the commit."""
     shop.metadata.drop_all(shop.engine)
     if shop.engine.dialect.name == "postgresql":
