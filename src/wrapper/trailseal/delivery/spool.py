@@ -15,24 +15,32 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
 from trailseal._ids import now as now_text
 from trailseal.delivery._file import Mark, SpoolFile
+from trailseal.delivery._fork import Sqlite
 from trailseal.delivery._rows import (
     PAGE,
     SCHEMA,
     VERSION,
     DamagedError,
-    Row,
     checksum,
     connect,
     is_damage,
     salvage,
+)
+from trailseal.delivery._statements import (
+    AT_ONCE,
+    Entry,
+    delete,
+    insert,
+    items_of,
+    oldest,
+    transaction,
 )
 from trailseal.delivery.batching import Item, Limits, Waiting, cut, of_one_log
 from trailseal.errors import DeliveryError, SpoolFullError
@@ -40,55 +48,10 @@ from trailseal.errors import DeliveryError, SpoolFullError
 MAX_BYTES = 1 << 30  # of waiting events: some million of them, and a disk still has room
 CHECKPOINT_PAGES = 4096  # of the write-ahead log, 16 MiB: rare, and some milliseconds
 MAX_SCAN = 20_000  # rows looked at for one request, where logs are mixed
-FORK_WAIT_S = 10.0  # longer than any commit; a fork in a signal handler must not wait for ever
-# Rows of one statement, below SQLite's old limit of 999 values. At every step of a statement Python
-# lets other threads run, and waits for them: one statement for many rows keeps the lock short.
-AT_ONCE = 200
 BUSY_S = 5.0  # the command line may look at the same file
 
 T = TypeVar("T")
 Lost = Callable[[int], None]
-
-
-class _Sqlite:
-    """The lock under which spools call SQLite. A fork waits for it: a child that inherits a mutex
-    of SQLite's own, held by a thread that it does not have, would hang at its first event."""
-
-    lock = threading.Lock()
-    _held = False
-
-    @classmethod
-    def before_fork(cls) -> None:
-        cls._held = cls.lock.acquire(timeout=FORK_WAIT_S)
-
-    @classmethod
-    def after_fork(cls) -> None:
-        if cls._held:
-            cls.lock.release()
-
-    @classmethod
-    def in_child(cls) -> None:
-        cls.lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_Sqlite.before_fork,
-        after_in_parent=_Sqlite.after_fork,
-        after_in_child=_Sqlite.in_child,
-    )
-
-
-@dataclass(slots=True)
-class _Entry:
-    """An event on its way into the file, and what became of it."""
-
-    id: str
-    log_id: str | None
-    content: bytes
-    done: bool = False
-    error: type[DeliveryError] | None = DeliveryError  # until it is committed
-    dropped: list[str] = field(default_factory=list)
 
 
 class Spool:
@@ -112,9 +75,9 @@ class Spool:
     ) -> None:
         self._file, self._lost = file, lost
         self._max_bytes, self._drop_oldest = max_bytes, drop_oldest
-        self._lock = _Sqlite.lock  # one for all: see below
+        self._lock = Sqlite.lock  # one for all spools of the process
         self._queue_lock = threading.Lock()  # of those who wait for it
-        self._entries: list[_Entry] = []
+        self._entries: list[Entry] = []
         self._sent: set[int] = set()
         self._since = 0.0
         self._mark = file.last_mark() or Mark(0, 0)
@@ -141,7 +104,7 @@ class Spool:
             SpoolFullError: The limit is reached, or the disk is full.
             DeliveryError: The disk failed.
         """
-        entry = _Entry(event_id, log_id, content)
+        entry = Entry(event_id, log_id, content)
         with self._queue_lock:
             self._entries.append(entry)
         with self._lock:
@@ -155,7 +118,7 @@ class Spool:
             raise DeliveryError("The spool cannot be written.")
         return entry.dropped
 
-    def _commit(self, group: list[_Entry], now: float) -> None:
+    def _commit(self, group: list[Entry], now: float) -> None:
         """Write a group in one transaction; each entry learns how it went."""
         try:
             with_room, gone, key = self._run(lambda connection: self._write(connection, group))
@@ -181,18 +144,18 @@ class Spool:
                 entry.done = True
 
     def _write(
-        self, connection: sqlite3.Connection, group: list[_Entry]
-    ) -> tuple[list[_Entry], list[tuple[int, str, int]], int]:
+        self, connection: sqlite3.Connection, group: list[Entry]
+    ) -> tuple[list[Entry], list[tuple[int, str, int]], int]:
         """The entries that have room, now committed; key, id and size of what gave it; last key."""
         room, key = self._max_bytes - self._bytes, self._mark.key
-        with_room, gone = list[_Entry](), list[tuple[int, str, int]]()
+        with_room, gone = list[Entry](), list[tuple[int, str, int]]()
         needed = sum(len(entry.content) for entry in group) - room
         if needed <= 0 and len(group) <= AT_ONCE:
-            return group, gone, _insert(connection, group)  # a transaction of its own
-        with _transaction(connection):
+            return group, gone, insert(connection, group)  # a transaction of its own
+        with transaction(connection):
             if needed > 0 and self._drop_oldest:
-                gone = self._oldest_free(connection, needed)
-                _delete(connection, [seq for seq, _, _ in gone])
+                gone = oldest(connection, needed, self._sent)
+                delete(connection, [seq for seq, _, _ in gone])
                 room += sum(size for _, _, size in gone)
             for entry in group:
                 if len(entry.content) <= room:
@@ -201,23 +164,8 @@ class Spool:
             if gone and not with_room:
                 raise SpoolFullError("One event is larger than the spool.")
             for first in range(0, len(with_room), AT_ONCE):
-                key = _insert(connection, with_room[first : first + AT_ONCE])
+                key = insert(connection, with_room[first : first + AT_ONCE])
         return with_room, gone, key
-
-    def _oldest_free(
-        self, connection: sqlite3.Connection, needed: int
-    ) -> list[tuple[int, str, int]]:
-        """The oldest events that are not on their way, until they free enough."""
-        chosen, size = list[tuple[int, str, int]](), 0
-        query = "SELECT seq, id, length(content) FROM pending ORDER BY seq"
-        with closing(connection.execute(query)) as rows:
-            for row in rows:
-                if size >= needed:
-                    break
-                if row[0] not in self._sent:
-                    chosen.append(row)
-                    size += row[2]
-        return chosen
 
     # ------------------------------------------------------------ delivering
 
@@ -238,7 +186,7 @@ class Spool:
             most = MAX_SCAN + len(skip_keys) + len(self._sent)
             with closing(connection.execute(query, (*skip_logs, most))) as rows:
                 skipped = {*skip_keys, *self._sent}
-                return cut(of_one_log(_items(rows, skipped)), limits)
+                return cut(of_one_log(items_of(rows, skipped)), limits)
 
         with self._lock:
             batch = self._run(read)
@@ -251,8 +199,8 @@ class Spool:
         def forget(connection: sqlite3.Connection) -> None:
             connection.execute("PRAGMA synchronous = NORMAL")  # rule 2
             try:
-                with _transaction(connection):
-                    _delete(connection, [item.key for item in items])
+                with transaction(connection):
+                    delete(connection, [item.key for item in items])
             finally:
                 connection.execute("PRAGMA synchronous = FULL")
 
@@ -267,10 +215,10 @@ class Spool:
         )
 
         def move(connection: sqlite3.Connection) -> None:
-            with _transaction(connection):
+            with transaction(connection):
                 insert = "INSERT OR REPLACE INTO parked VALUES (?,?,?,?,?,?,?,?)"
                 connection.execute(insert, row)
-                _delete(connection, [item.key])
+                delete(connection, [item.key])
 
         with self._lock:
             self._settled(move, [item])
@@ -426,48 +374,6 @@ class Spool:
         self._connection, self._mark, self._sent = None, Mark(0, 0), set()
         hidden = min(mark.left, max(0, mark.key - saved.seen))
         self._lost(max(saved.unsound, mark.left - saved.pending, hidden))
-
-
-def _insert(connection: sqlite3.Connection, entries: Sequence[_Entry]) -> int:
-    """Write up to `AT_ONCE` rows with one statement: all or none; the last key."""
-    values = list[str | bytes | int | None]()
-    for entry in entries:
-        crc = checksum(entry.id, entry.log_id, entry.content)
-        values += (entry.id, entry.log_id, entry.content, crc)
-    rows = ",".join(["(?,?,?,?)"] * len(entries))
-    insert = f"INSERT INTO pending (id, log_id, content, crc) VALUES {rows}"  # noqa: S608  # question marks
-    key = connection.execute(insert, values).lastrowid
-    assert key is not None  # noqa: S101  # after an INSERT
-    return key
-
-
-def _items(rows: sqlite3.Cursor, skip_keys: Collection[int]) -> Iterator[Item]:
-    for raw in rows:
-        row = Row(*raw)
-        if row.seq in skip_keys:
-            continue
-        if not row.sound:
-            raise DamagedError("a row has changed")
-        yield Item(row.seq, row.id, row.log_id, row.content)
-
-
-def _delete(connection: sqlite3.Connection, keys: Sequence[int]) -> None:
-    for first in range(0, len(keys), AT_ONCE):
-        some = keys[first : first + AT_ONCE]
-        marks = ",".join("?" * len(some))
-        connection.execute(f"DELETE FROM pending WHERE seq IN ({marks})", some)  # noqa: S608  # question marks
-
-
-@contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
 
 
 def _delivery_error(error: Exception) -> DeliveryError:
