@@ -193,6 +193,15 @@ def check(signer: object) -> Signer | None:
     return signer
 
 
+def registered(signer: Signer) -> dict[str, str | None]:
+    """What a log is to know of a signer; raises `ConfigurationError` without a public key."""
+    check(signer)
+    raw = getattr(signer, "raw_public_key", None) or signer.public_key
+    if raw is None:
+        raise ConfigurationError("signer.public_key is needed to register it.")
+    return {"key_id": signer.key_id, "public_key": base64.b64encode(raw).decode()}
+
+
 def is_local(signer: Signer | None) -> bool:
     """Whether signing takes microseconds: another's signer may wait for a network."""
     return signer is None or isinstance(signer, Ed25519Signer)

@@ -23,6 +23,7 @@ from . import (
     _spool,
     _tail,
     _verify,
+    _watch,
 )
 from ._exits import INTERRUPTED, PIPE_CLOSED, TABLE, Mistake, describe, say, stop
 
@@ -88,7 +89,7 @@ app = typer.Typer(
 for module in (_log, _read, _tail, _export, _import):
     module.register(app)
 app.command()(_verify.verify)
-for module in (_keys, _schemas, _account, _spool):
+for module in (_watch, _keys, _schemas, _account, _spool):
     module.register(app)
 app.command()(_serve.serve)
 _doctor.register(app)

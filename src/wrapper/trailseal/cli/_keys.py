@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from . import _output
+from . import _output, _signing
 from ._exits import Mistake, say
 from ._session import LogId, Session, ask, command, listed
 
@@ -19,12 +19,13 @@ KeyId = Annotated[str, typer.Argument(metavar="KEY_ID", help="As keys list shows
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    keys = typer.Typer(no_args_is_help=True, help="API keys, and the keys that verify logs.")
+    keys = typer.Typer(no_args_is_help=True, help="API keys, and the keys that sign and verify.")
     command(keys, "list")(list_keys)
     command(keys, "create")(create)
     command(keys, "rotate")(rotate)
     command(keys, "revoke")(revoke)
     command(keys, "verification")(verification)
+    _signing.register(keys)
     app.add_typer(keys, name="keys")
 
 
