@@ -38,7 +38,7 @@ def serve(url: str, folder: str) -> None:
     from trailseal_server.app import serve as run
     from trailseal_server.settings import Settings
 
-    files = {"signing_key_file": Path(folder, "key"), "export_dir": Path(folder, "exports")}
+    files = {"log_key_file": Path(folder, "key"), "export_dir": Path(folder, "exports")}
     settings = Settings(database_url=url, port=0, workers=WORKERS, **files)
     run(settings, lambda running: print(running.url, running.key, flush=True))
 

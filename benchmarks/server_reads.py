@@ -314,7 +314,7 @@ def serve(url: str, folder: str) -> None:
 
     place = Path(folder)
     settings = Settings(
-        database_url=url, port=0, signing_key_file=place / "key", export_dir=place / "exports"
+        database_url=url, port=0, log_key_file=place / "key", export_dir=place / "exports"
     )
     run(settings, lambda running: print(running.url, running.key, flush=True), new_key=True)
 

@@ -13,6 +13,6 @@ def server(
 ) -> Iterator[Running]:
     """A running server that all tests share: `url`, and `key`, the first API key."""
     folder = tmp_path_factory.mktemp("server")
-    files = {"signing_key_file": folder / "key", "export_dir": folder / "exports"}
+    files = {"log_key_file": folder / "key", "export_dir": folder / "exports"}
     with running(Settings(database_url=make_database(), port=0, **files)) as started:
         yield started

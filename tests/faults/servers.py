@@ -58,7 +58,7 @@ class Process:
     several `workers` a supervisor of so many processes."""
 
     def __init__(self, url: str, folder: Path, *program: str, workers: int = 1) -> None:
-        files = {"SIGNING_KEY_FILE": folder / "signing.key", "EXPORT_DIR": folder / "exports"}
+        files = {"LOG_KEY_FILE": folder / "signing.key", "EXPORT_DIR": folder / "exports"}
         given = {f"TRAILSEAL_{name}": str(path) for name, path in files.items()}
         # A killed supervisor leaves a temporary folder behind.
         given |= {"TRAILSEAL_WORKERS": str(workers), "TMPDIR": str(folder)}

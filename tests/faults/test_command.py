@@ -22,7 +22,7 @@ def environment(make_database: Callable[[], str], tmp_path: Path) -> dict[str, s
     """A new database, and where its files are."""
     given = {
         "DATABASE_URL": make_database(),
-        "SIGNING_KEY_FILE": str(tmp_path / "signing.key"),
+        "LOG_KEY_FILE": str(tmp_path / "signing.key"),
         "EXPORT_DIR": str(tmp_path / "exports"),
     }
     return {**os.environ, **{f"TRAILSEAL_{name}": value for name, value in given.items()}}
@@ -101,7 +101,7 @@ def test_run_fails_in_its_log_where_it_cannot_start(
     command: Command, environment: dict[str, str]
 ) -> None:
     """Not 0, so that a supervisor sees it, in one line, and nothing on standard output."""
-    Path(environment["TRAILSEAL_SIGNING_KEY_FILE"]).write_text("no key")
+    Path(environment["TRAILSEAL_LOG_KEY_FILE"]).write_text("no key")
     done = command("run", "--port", "0")
     assert (done.returncode, done.stdout) == (1, "")
     assert "does not hold a key" in done.stderr

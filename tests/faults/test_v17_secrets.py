@@ -29,7 +29,7 @@ from pathlib import Path
 logging.basicConfig(level=logging.DEBUG, format="%(name)s %(message)s %(args)s")
 from trailseal_server.app import serve
 from trailseal_server.settings import Settings
-files = {"signing_key_file": Path(sys.argv[2], "key"), "export_dir": Path(sys.argv[2], "exports")}
+files = {"log_key_file": Path(sys.argv[2], "key"), "export_dir": Path(sys.argv[2], "exports")}
 settings = Settings(database_url=sys.argv[1], port=0, **files)
 logging.getLogger("settings").debug("%r", settings)
 serve(settings, lambda running: print(running.url, running.key, flush=True))

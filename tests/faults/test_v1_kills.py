@@ -105,7 +105,7 @@ def checked(url: str, folder: Path) -> dict[str, int]:
         check=False,
         text=True,
         timeout=CHECK_S,
-        env={**os.environ, "TRAILSEAL_SIGNING_KEY_FILE": str(folder / "signing.key"),
+        env={**os.environ, "TRAILSEAL_LOG_KEY_FILE": str(folder / "signing.key"),
              "TRAILSEAL_EXPORT_DIR": str(folder)},
     )  # fmt: skip
     assert done.stdout, done.stderr

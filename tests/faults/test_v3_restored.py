@@ -89,7 +89,7 @@ def test_v3_no_server_starts_on_a_database_older_than_what_it_published(
     command = [sys.executable, "-m", "trailseal_server", "check", "--database-url", restored.url]
     done = subprocess.run(
         [*command, "--contains", str(kept)],
-        env={**os.environ, "TRAILSEAL_SIGNING_KEY_FILE": str(restored.folder / "signing.key")},
+        env={**os.environ, "TRAILSEAL_LOG_KEY_FILE": str(restored.folder / "signing.key")},
         capture_output=True, check=False, text=True, timeout=DEADLINE_S,
     )  # fmt: skip
     assert done.returncode == 1, done.stderr

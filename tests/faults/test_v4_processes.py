@@ -80,4 +80,4 @@ def test_a_database_server_needs_its_files_named() -> None:
         capture_output=True, check=False, env=bare, text=True, timeout=WAIT_S,
     )  # fmt: skip
     assert done.returncode == 1
-    assert "TRAILSEAL_SIGNING_KEY_FILE" in done.stderr
+    assert "TRAILSEAL_LOG_KEY_FILE" in done.stderr

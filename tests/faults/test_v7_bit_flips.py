@@ -55,7 +55,7 @@ def database(
             assert server.call(key, "POST", "/v1/logs/main/seal")[0] == 200
         assert server.end() == 0
     monkeypatch.setenv("TRAILSEAL_DATABASE_URL", url)
-    monkeypatch.setenv("TRAILSEAL_SIGNING_KEY_FILE", str(tmp_path / "signing.key"))
+    monkeypatch.setenv("TRAILSEAL_LOG_KEY_FILE", str(tmp_path / "signing.key"))
     monkeypatch.setenv("TRAILSEAL_EXPORT_DIR", str(tmp_path))
     return url
 

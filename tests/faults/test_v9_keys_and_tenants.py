@@ -119,7 +119,7 @@ def world(
 ) -> Iterator[World]:
     """On each engine."""
     folder = tmp_path_factory.mktemp("server")
-    files = {"signing_key_file": folder / "key", "export_dir": folder / "exports"}
+    files = {"log_key_file": folder / "key", "export_dir": folder / "exports"}
     with running(Settings(database_url=make_database(), port=0, **files)) as server:
         clients = [_client(server, server.key)]
         try:

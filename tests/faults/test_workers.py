@@ -27,7 +27,7 @@ def serving(url: str, folder: Path) -> Iterator[tuple[subprocess.Popen[str], str
     """The command, and its URL."""
     given = {
         "TRAILSEAL_DATABASE_URL": url,
-        "TRAILSEAL_SIGNING_KEY_FILE": str(folder / "signing.key"),
+        "TRAILSEAL_LOG_KEY_FILE": str(folder / "signing.key"),
         "TRAILSEAL_EXPORT_DIR": str(folder / "exports"),
     }
     command = [sys.executable, "-m", "trailseal_server", "run", "--port", "0", "--workers", "2"]
@@ -123,7 +123,7 @@ def test_workers_end_when_their_supervisor_is_killed(tmp_path: Path) -> None:
 def test_a_server_that_cannot_start_ends_with_its_reason(tmp_path: Path) -> None:
     """A wrong signing key ends the command with 1 and a line, not with a loop of dying workers."""
     (tmp_path / "signing.key").write_text("no key")
-    given = {"TRAILSEAL_SIGNING_KEY_FILE": str(tmp_path / "signing.key")}
+    given = {"TRAILSEAL_LOG_KEY_FILE": str(tmp_path / "signing.key")}
     command = [sys.executable, "-m", "trailseal_server", "run", "--port", "0", "--workers", "2"]
     done = subprocess.run(
         [*command, "--database-url", f"sqlite:///{tmp_path}/a.db"],

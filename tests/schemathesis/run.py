@@ -25,7 +25,7 @@ def main(command: str, options: list[str]) -> int:
     """Run it over the whole contract."""
     with tempfile.TemporaryDirectory(prefix="trailseal-") as folder:
         url = os.environ.get("TRAILSEAL_DATABASE_URL", f"sqlite:///{folder}/trailseal.db")
-        files = {"signing_key_file": Path(folder, "key"), "export_dir": Path(folder, "exports")}
+        files = {"log_key_file": Path(folder, "key"), "export_dir": Path(folder, "exports")}
         settings = Settings(database_url=url, port=0, **files)
         with running(settings) as server:
             run = [command, "--config-file", HERE / "schemathesis.toml", "run", SPEC]

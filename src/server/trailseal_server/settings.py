@@ -36,7 +36,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8080
     origin_prefix: str = "trailseal.local"
-    signing_key_file: Path | None = None
+    log_key_file: Path | None = None
     export_dir: Path | None = None
     requests_per_second: int = 10_000
     workers: int = 1
@@ -69,7 +69,7 @@ class Settings:
             beside = make_url(self.database_url).get_backend_name() == "sqlite"
         except ArgumentError:
             raise ValueError("database_url is no SQLAlchemy URL: engine://user@host/name") from None
-        for name in () if beside else ("signing_key_file", "export_dir"):
+        for name in () if beside else ("log_key_file", "export_dir"):
             if getattr(self, name) is None:
                 raise ValueError(f"{name} is needed for this database: set {PREFIX}{name.upper()}")
 
@@ -87,7 +87,7 @@ class Settings:
     @property
     def key_file(self) -> Path:
         """The file of the key that signs checkpoints."""
-        return self.signing_key_file or self._beside(".key")
+        return self.log_key_file or self._beside(".key")
 
     @property
     def exports(self) -> Path:
@@ -110,7 +110,7 @@ def _typed(name: str, text: str) -> Any:
         if not (text.isascii() and text.isdecimal()):
             raise ValueError(f"{PREFIX}{name.upper()} must be {_NUMBERS[name]}")
         return int(text)
-    return Path(text) if name in {"signing_key_file", "export_dir"} else text
+    return Path(text) if name in {"log_key_file", "export_dir"} else text
 
 
 _NUMBERS = {

@@ -38,7 +38,7 @@ MAX_RACES = 10  # lost one after the other, to processes that sign the same log
 ED25519 = b"\x01"  # signature type in a signed note's key id
 PUT_BACK = (
     "This database has checkpoints that its own key signed: put that key file back from your copy, "
-    "or name it in TRAILSEAL_SIGNING_KEY_FILE"
+    "or name it in TRAILSEAL_LOG_KEY_FILE"
 )
 OLDER = (
     "This database lacks the checkpoint of {}, which this server published: it is an older copy, "

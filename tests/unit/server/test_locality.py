@@ -217,7 +217,7 @@ def test_no_statement_of_appends_and_reads_crosses_logs(
     log = Path(folder, "log")
     began = log.stat().st_size
     files: dict[str, Any] = {
-        "signing_key_file": tmp_path / "key",
+        "log_key_file": tmp_path / "key",
         "export_dir": tmp_path / "exports",
     }
     with running(Settings(database_url=url, port=0, **files)) as server:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from trailseal_server.settings import Settings
 
-FILES: dict[str, Any] = {"signing_key_file": Path("/k"), "export_dir": Path("/e")}
+FILES: dict[str, Any] = {"log_key_file": Path("/k"), "export_dir": Path("/e")}
 
 
 def test_a_keyword_wins_over_the_environment_and_that_over_the_default() -> None:
@@ -25,7 +25,7 @@ def test_files_lie_beside_the_database() -> None:
     assert settings.exports == Path("/var/lib/audit.db.exports")
 
 
-@pytest.mark.parametrize("name", ["signing_key_file", "export_dir"])
+@pytest.mark.parametrize("name", ["log_key_file", "export_dir"])
 def test_a_database_server_has_no_place_for_files(name: str) -> None:
     """They must be named, and the message says by which variable."""
     given = {each: path for each, path in FILES.items() if each != name}

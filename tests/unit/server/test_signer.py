@@ -236,7 +236,7 @@ def test_another_key_than_the_databases_own_is_refused(
     key = tmp_path / "signing.key"
     kept = key.read_text()
     key.unlink()
-    with pytest.raises(KeyFileError, match=r"missing.*TRAILSEAL_SIGNING_KEY_FILE"):
+    with pytest.raises(KeyFileError, match=r"missing.*TRAILSEAL_LOG_KEY_FILE"):
         Signer.open(store, key, "log.example")
     assert not key.exists()
     load_key_file(key)

@@ -41,7 +41,7 @@ def serve(  # noqa: PLR0917 (typer passes options by name)
     and a first API key, which is shown once.
 
     Settings can also come from the environment: TRAILSEAL_ORIGIN_PREFIX names the log's origin in
-    checkpoints when the database is made, TRAILSEAL_SIGNING_KEY_FILE and TRAILSEAL_EXPORT_DIR say
+    checkpoints when the database is made, TRAILSEAL_LOG_KEY_FILE and TRAILSEAL_EXPORT_DIR say
     where those lie. A PostgreSQL database needs both,
     the same ones for every server on it.
     """
