@@ -40,7 +40,7 @@ from .signer import Signer
 from .store import Store
 from .workers import Configure, run_workers
 
-GC_THRESHOLD = 300_000  # objects more than before; batches hold many, few of them in a cycle
+GC_THRESHOLD = 100_000  # objects more than before; batches hold many, few of them in a cycle
 START_DEADLINE = 30.0  # seconds for a server in a thread: it may have to migrate its database
 
 _log = logging.getLogger("trailseal.server")
