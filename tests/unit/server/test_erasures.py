@@ -195,6 +195,7 @@ def retained(trail: Trail) -> Trail:
     return trail
 
 
+@pytest.mark.row("P-72")
 def test_retention_leaves_id_action_entry_and_hashes(retained: Trail) -> None:
     """Of events past their time, and of no others; every hash still holds, terms are gone."""
     janitor = Janitor(retained.store, lambda: START + 34 * DAY)
