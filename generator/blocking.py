@@ -18,7 +18,9 @@ HEADER = (
 )
 TOOL_SECONDS = 60
 
-ASYNC = "Client|Iterator|Pager|Paginator|Schemas|Search|Transport|Waiter"
+ASYNC = (
+    "Client|Iterator|LegalHolds|Pager|Paginator|RedactionPolicies|Schemas|Search|Transport|Waiter"
+)
 # Where both kinds of iterables are taken, the second branch is that of the plain ones.
 BOTH = (
     r"^( +)if isinstance\(events, AsyncIterable\):\n(?:\1 .*\n)+\1else:\n\1    (.*\n)\1    (.*\n)"

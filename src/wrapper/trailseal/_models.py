@@ -332,6 +332,42 @@ class Export(View):
     expires_at = _time()
 
 
+class Erasure(View):
+    """The erasure of a subject; `events` and `exports` count what was redacted and deleted."""
+
+    _shown = ("erasure_id", "state", "events")
+    id = _required(str, "erasure_id")
+    log_id = _required(str)
+    subject = _optional(str)
+    reason = _required(str)
+    state = _required(str)
+    events = _optional(int)
+    exports = _optional(int)
+    created_at = _time()
+    completed_at = _time()
+
+
+class LegalHold(View):
+    """A duty to keep events: of one subject, or (None) of the whole log."""
+
+    _shown = ("hold_id", "log_id", "released_at")
+    id = _required(str, "hold_id")
+    log_id = _required(str)
+    subject = _optional(str)
+    reason = _required(str)
+    created_by = _required(str)
+    created_at = _time()
+    released_at = _time()
+
+
+class RedactionPolicy(View):
+    """What a log's server takes out of arriving events; `rules` as the contract has them."""
+
+    _shown = ("rules",)
+    rules = _Member[list[dict[str, Any]]](lambda value: list(value or ()))
+    updated_at = _time()
+
+
 class Operation(View):
     """A job that goes on at the server: `pending running succeeded failed cancelled expired`."""
 
@@ -342,6 +378,7 @@ class Operation(View):
     progress = _maybe(_object(Progress))
     expires_at = _time()
     export = _maybe(_object(Export))
+    erasure = _maybe(_object(Erasure))
 
     @property
     def done(self) -> bool:

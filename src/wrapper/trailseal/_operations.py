@@ -23,7 +23,7 @@ from trailseal_api.api.events import (
     ingest_payload,
     list_events,
 )
-from trailseal_api.api.keys import list_verification_keys
+from trailseal_api.api.keys import create_verification_key, list_verification_keys
 from trailseal_api.api.logs import (
     get_checkpoint,
     get_consistency_proof,
@@ -200,6 +200,7 @@ def log_batch(
     log_id: str | None,
     channel: str | None,
     external_id: str | None,
+    imported: bool = False,
 ) -> Flow[list[Raw]]:
     """Store encoded events with one request; one raw `BatchItem` for each, in their order."""
     if settings.disabled:
@@ -210,7 +211,9 @@ def log_batch(
             for i, r in receipts
         ]
     content = batch_body(events, atomic=atomic, channel=channel, external_id=external_id)
-    kwargs = create_events.request_kwargs(body=body({}), log_id=_or_unset(log_id), sent_at=now())
+    kwargs = create_events.request_kwargs(
+        body=body({}), log_id=_or_unset(log_id), imported=imported or UNSET, sent_at=now()
+    )
     raw = decoded((yield from call(settings, kwargs, content=content, replayable=True)))
     items = results_of(raw)
     if [item.get("position") for item in items] != list(range(len(events))):
@@ -232,12 +235,17 @@ def log_batch_async(
     events: Iterable[bytes],
     *,
     log_id: str | None,
+    imported: bool = False,
     **rest: Any,
 ) -> Flow[Operation]:
     """Have the server keep encoded events, store them later; replayable by its idempotency key."""
     content = batch_body(events, **rest)
     kwargs = create_events_async.request_kwargs(
-        body=body({}), log_id=_or_unset(log_id), sent_at=now(), idempotency_key=uuid7()
+        body=body({}),
+        log_id=_or_unset(log_id),
+        imported=imported or UNSET,
+        sent_at=now(),
+        idempotency_key=uuid7(),
     )
     response = yield from call(
         settings, kwargs, content=content, replayable=True, accept=(202, 200)
@@ -246,7 +254,7 @@ def log_batch_async(
 
 
 def log_stream(
-    settings: Settings, source: str, payload: Any, **rest: str | None
+    settings: Settings, source: str, payload: Any, *, imported: bool = False, **rest: str | None
 ) -> Flow[BatchResult]:
     """Store the records of a vendor's payload; replayable by its idempotency key."""
     kwargs = ingest_payload.request_kwargs(
@@ -254,6 +262,7 @@ def log_stream(
         body=None if isinstance(payload, bytes) else payload,
         sent_at=now(),
         idempotency_key=uuid7(),
+        imported=imported or UNSET,
         **{name: _or_unset(value) for name, value in rest.items()},
     )
     content = payload if isinstance(payload, bytes) else _json(payload)
@@ -385,6 +394,17 @@ def verification_keys(settings: Settings, *, log_id: str | None) -> Flow[list[Ve
         if cursor is None:
             return keys
     raise UnexpectedResponseError("The list of keys does not end.")
+
+
+def register_key(
+    settings: Settings, given: Mapping[str, Any], *, log_id: str | None
+) -> Flow[VerificationKey]:
+    """Register a client's public key with a log; the same one again is fine."""
+    kwargs = create_verification_key.request_kwargs(
+        body=body({"algorithm": "ed25519", **given}), log_id=_or_unset(log_id)
+    )
+    response = yield from call(settings, kwargs, replayable=True, accept=(200, 201))
+    return VerificationKey(decoded(response))
 
 
 # ---------------------------------------------------------------------- values

@@ -100,6 +100,7 @@ def upload(
     log_id: str | None,
     channel: str | None,
     external_id: str | None,
+    imported: bool = False,
 ) -> Flow[Operation]:
     """Send a finished file and have it logged."""
     begun = {
@@ -109,19 +110,26 @@ def upload(
         "external_id": external_id,
     }
     try:
-        upload_id = yield from _sent(settings, file, begun, log_id)
+        upload_id = yield from _sent(settings, file, begun, log_id, imported)
     except UploadExpiredError:
-        upload_id = yield from _sent(settings, file, begun, log_id)
+        upload_id = yield from _sent(settings, file, begun, log_id, imported)
     kwargs = complete_upload.request_kwargs(upload_id, body=body({"sha256": file.sha256}))
     response = yield from call(settings, kwargs, replayable=True, accept=(202, 200))
     return Operation(decoded(response))
 
 
 def _sent(
-    settings: Settings, file: EventFile, begun: dict[str, object], log_id: str | None
+    settings: Settings,
+    file: EventFile,
+    begun: dict[str, object],
+    log_id: str | None,
+    imported: bool,
 ) -> Flow[str]:
     kwargs = create_upload.request_kwargs(
-        body=body(begun), log_id=UNSET if log_id is None else log_id, idempotency_key=uuid7()
+        body=body(begun),
+        log_id=UNSET if log_id is None else log_id,
+        imported=imported or UNSET,
+        idempotency_key=uuid7(),
     )
     made = decoded((yield from call(settings, kwargs, replayable=True, accept=(201, 200))))
     upload_id, token = made.get("upload_id"), made.get("token")

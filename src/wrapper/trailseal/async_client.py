@@ -27,6 +27,7 @@ from trailseal import (
     _downloads,
     _exports,
     _operations,
+    _privacy,
     _signing,
     _targets,
     _uploads,
@@ -46,6 +47,7 @@ from trailseal._models import (
     ConsistencyProof,
     Download,
     DownloadedFile,
+    Erasure,
     Event,
     Export,
     InclusionProof,
@@ -57,6 +59,7 @@ from trailseal._models import (
 )
 from trailseal._operations import Filters
 from trailseal._pages import AsyncPager, AsyncSearch
+from trailseal._privacy import AsyncLegalHolds, AsyncRedactionPolicies
 from trailseal._schemas import AsyncSchemas
 from trailseal._signing import Signer
 from trailseal._transport import AsyncTransport
@@ -317,6 +320,7 @@ class AsyncClient:
         log_id: str | None = None,
         channel: str | None = None,
         external_id: str | None = None,
+        imported: bool = False,
     ) -> BatchResult:
         """Log any number of events, in requests of at most 1,000 events and 10 MiB.
 
@@ -326,7 +330,8 @@ class AsyncClient:
 
         `concurrency` (1-32) is how many requests may be under way. With 1 the events lie in the
         log in the order given; with more that order may differ. Events are taken as they are
-        sent, results kept: for millions use `log_bulk_iter`, or `upload`.
+        sent, results kept: for millions use `log_bulk_iter`, or `upload`. `imported` marks events
+        of another system's archive, for good.
 
         Raises:
             ConfigurationError: `events` is one event, or nothing that can be iterated.
@@ -335,7 +340,13 @@ class AsyncClient:
             TrailSealError: A request failed; `.result` holds what was logged before it.
         """
         batches = acut(events, Cutter(self._settings, self._bound, atomic=atomic))
-        send = self._sender(atomic=atomic, log_id=log_id, channel=channel, external_id=external_id)
+        send = self._sender(
+            atomic=atomic,
+            log_id=log_id,
+            channel=channel,
+            external_id=external_id,
+            imported=imported,
+        )
         return await acollect(adrive(batches, send, concurrency))
 
     async def log_bulk_iter(
@@ -346,6 +357,7 @@ class AsyncClient:
         log_id: str | None = None,
         channel: str | None = None,
         external_id: str | None = None,
+        imported: bool = False,
     ) -> AsyncIterator[BatchItem]:
         """Log any number of events in constant memory: yields the results, in the order given.
 
@@ -353,7 +365,13 @@ class AsyncClient:
         an error's `.result` holds what was logged and not yet yielded.
         """
         batches = acut(events, Cutter(self._settings, self._bound))
-        send = self._sender(atomic=False, log_id=log_id, channel=channel, external_id=external_id)
+        send = self._sender(
+            atomic=False,
+            log_id=log_id,
+            channel=channel,
+            external_id=external_id,
+            imported=imported,
+        )
         async with aclosing(aeach(adrive(batches, send, concurrency))) as items:
             async for item in items:
                 yield item
@@ -372,6 +390,7 @@ class AsyncClient:
         log_id: str | None = None,
         channel: str | None = None,
         external_id: str | None = None,
+        imported: bool = False,
     ) -> Operation:
         """Hand over at most 1,000 events and 10 MiB, which the server logs later.
 
@@ -389,6 +408,7 @@ class AsyncClient:
             log_id=log_id,
             channel=channel,
             external_id=external_id,
+            imported=imported,
         )
         return await self._run(flow)
 
@@ -400,6 +420,7 @@ class AsyncClient:
         log_id: str | None = None,
         channel: str | None = None,
         external_id: str | None = None,
+        imported: bool = False,
     ) -> BatchResult:
         """Log another vendor's payload: `auth0 github cloudtrail generic`, at most 1,000 records.
 
@@ -411,7 +432,13 @@ class AsyncClient:
             EmptyBatchError, BatchTooLargeError: No record, or more than 1,000.
         """
         flow = _operations.log_stream(
-            self._settings, source, payload, log_id=log_id, channel=channel, external_id=external_id
+            self._settings,
+            source,
+            payload,
+            log_id=log_id,
+            channel=channel,
+            external_id=external_id,
+            imported=imported,
         )
         return await self._run(flow)
 
@@ -423,6 +450,7 @@ class AsyncClient:
         log_id: str | None = None,
         channel: str | None = None,
         external_id: str | None = None,
+        imported: bool = False,
         timeout: float = 900.0,  # noqa: ASYNC109  # the deadline of this call
     ) -> Operation:
         """Send up to 1 GiB of events as one file, which the server logs later; memory stays flat.
@@ -445,7 +473,12 @@ class AsyncClient:
                     await self._add(file, event)
             file.finish()
             flow = _uploads.upload(
-                self._settings, file, log_id=log_id, channel=channel, external_id=external_id
+                self._settings,
+                file,
+                log_id=log_id,
+                channel=channel,
+                external_id=external_id,
+                imported=imported,
             )
             return await self._run(flow, timeout=config.check_timeout(timeout))
 
@@ -858,6 +891,27 @@ class AsyncClient:
         """Fetch the public keys that the server names for a log."""
         return await self._run(_operations.verification_keys(self._settings, log_id=log_id))
 
+    async def register_key(
+        self,
+        signer: Signer,
+        *,
+        owner: str | None = None,
+        valid_from: str | datetime | None = None,
+        valid_to: str | datetime | None = None,
+        log_id: str | None = None,
+    ) -> VerificationKey:
+        """Register a signer's public key with a log, which then takes signatures of its `key_id`
+        by this key only, between the two times. The same key again is fine. Scope: `admin`.
+
+        Raises `RequestError` where the id belongs to another key.
+        """
+        given = _signing.registered(signer) | {
+            "owner": owner,
+            "valid_from": _operations.moment(valid_from, "valid_from"),
+            "valid_to": _operations.moment(valid_to, "valid_to"),
+        }
+        return await self._run(_operations.register_key(self._settings, given, log_id=log_id))
+
     async def verify(self, subject: _checks.Subject) -> None:
         """Check an event or page (with proofs), receipt, checkpoint, or downloaded export.
 
@@ -871,6 +925,45 @@ class AsyncClient:
         """
         verifier = await self._verifier(_checks.log_of(subject))
         await asyncio.to_thread(_checks.check, verifier, subject)
+
+    # ---------------------------------------------------------- personal data
+
+    async def redact(
+        self, event_id: str, paths: Iterable[str], reason: str, *, log_id: str | None = None
+    ) -> Event:
+        """Take all fields at or below JSON Pointers (`/actor/email`) out of an event, for good.
+
+        Proofs and signatures stay valid, the log tells of it, the same again changes nothing.
+        Returns the event as it is now. Scope: `privacy`.
+
+        Raises:
+            EventConflictError: A legal hold keeps the event.
+            RequestError: A path leads to nothing, or to what must stay.
+        """
+        return await self._run(_privacy.redact(self._settings, event_id, paths, reason, log_id))
+
+    async def erase(self, subject: str, reason: str, *, log_id: str | None = None) -> Operation:
+        """Begin to erase a data subject from all events of a log that name it in `subjects`.
+
+        Give the operation to `wait`: its `.erasure` counts events and deleted exports.
+        Scope: `privacy`. Raises `EventConflictError` where a legal hold keeps
+        such events.
+        """
+        return await self._run(_privacy.erase(self._settings, subject, reason, log_id))
+
+    async def erasures(self, *, log_id: str | None = None) -> tuple[Erasure, ...]:
+        """Fetch all erasures in a log, newest first."""
+        return await self._run(_privacy.erasures(self._settings, log_id))
+
+    @property
+    def legal_holds(self) -> AsyncLegalHolds:
+        """Duties to keep events: `place`, `list`, `release`."""
+        return AsyncLegalHolds(self._settings, self._run)
+
+    @property
+    def redaction_policies(self) -> AsyncRedactionPolicies:
+        """What the server takes out of arriving events: `get`, `set`."""
+        return AsyncRedactionPolicies(self._settings, self._run)
 
     # ----------------------------------------------------------- account, names
 

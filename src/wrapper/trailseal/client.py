@@ -24,6 +24,7 @@ from trailseal import (
     _downloads,
     _exports,
     _operations,
+    _privacy,
     _signing,
     _targets,
     _uploads,
@@ -43,6 +44,7 @@ from trailseal._models import (
     ConsistencyProof,
     Download,
     DownloadedFile,
+    Erasure,
     Event,
     Export,
     InclusionProof,
@@ -54,6 +56,7 @@ from trailseal._models import (
 )
 from trailseal._operations import Filters
 from trailseal._pages import Pager, Search
+from trailseal._privacy import LegalHolds, RedactionPolicies
 from trailseal._schemas import Schemas
 from trailseal._signing import Signer
 from trailseal._transport import Transport
@@ -314,6 +317,7 @@ class Client:
         log_id: str | None = None,
         channel: str | None = None,
         external_id: str | None = None,
+        imported: bool = False,
     ) -> BatchResult:
         """Log any number of events, in requests of at most 1,000 events and 10 MiB.
 
@@ -323,7 +327,8 @@ class Client:
 
         `concurrency` (1-32) is how many requests may be under way. With 1 the events lie in the
         log in the order given; with more that order may differ. Events are taken as they are
-        sent, results kept: for millions use `log_bulk_iter`, or `upload`.
+        sent, results kept: for millions use `log_bulk_iter`, or `upload`. `imported` marks events
+        of another system's archive, for good.
 
         Raises:
             ConfigurationError: `events` is one event, or nothing that can be iterated.
@@ -332,7 +337,13 @@ class Client:
             TrailSealError: A request failed; `.result` holds what was logged before it.
         """
         batches = cut(events, Cutter(self._settings, self._bound, atomic=atomic))
-        send = self._sender(atomic=atomic, log_id=log_id, channel=channel, external_id=external_id)
+        send = self._sender(
+            atomic=atomic,
+            log_id=log_id,
+            channel=channel,
+            external_id=external_id,
+            imported=imported,
+        )
         return collect(drive(batches, send, concurrency))
 
     def log_bulk_iter(
@@ -343,6 +354,7 @@ class Client:
         log_id: str | None = None,
         channel: str | None = None,
         external_id: str | None = None,
+        imported: bool = False,
     ) -> Iterator[BatchItem]:
         """Log any number of events in constant memory: yields the results, in the order given.
 
@@ -350,7 +362,13 @@ class Client:
         an error's `.result` holds what was logged and not yet yielded.
         """
         batches = cut(events, Cutter(self._settings, self._bound))
-        send = self._sender(atomic=False, log_id=log_id, channel=channel, external_id=external_id)
+        send = self._sender(
+            atomic=False,
+            log_id=log_id,
+            channel=channel,
+            external_id=external_id,
+            imported=imported,
+        )
         yield from each(drive(batches, send, concurrency))
 
     def _sender(self, **options: Any) -> Callable[[Batch], Items]:
@@ -367,6 +385,7 @@ class Client:
         log_id: str | None = None,
         channel: str | None = None,
         external_id: str | None = None,
+        imported: bool = False,
     ) -> Operation:
         """Hand over at most 1,000 events and 10 MiB, which the server logs later.
 
@@ -384,6 +403,7 @@ class Client:
             log_id=log_id,
             channel=channel,
             external_id=external_id,
+            imported=imported,
         )
         return self._run(flow)
 
@@ -395,6 +415,7 @@ class Client:
         log_id: str | None = None,
         channel: str | None = None,
         external_id: str | None = None,
+        imported: bool = False,
     ) -> BatchResult:
         """Log another vendor's payload: `auth0 github cloudtrail generic`, at most 1,000 records.
 
@@ -406,7 +427,13 @@ class Client:
             EmptyBatchError, BatchTooLargeError: No record, or more than 1,000.
         """
         flow = _operations.log_stream(
-            self._settings, source, payload, log_id=log_id, channel=channel, external_id=external_id
+            self._settings,
+            source,
+            payload,
+            log_id=log_id,
+            channel=channel,
+            external_id=external_id,
+            imported=imported,
         )
         return self._run(flow)
 
@@ -418,6 +445,7 @@ class Client:
         log_id: str | None = None,
         channel: str | None = None,
         external_id: str | None = None,
+        imported: bool = False,
         timeout: float = 900.0,
     ) -> Operation:
         """Send up to 1 GiB of events as one file, which the server logs later; memory stays flat.
@@ -436,7 +464,12 @@ class Client:
                 self._add(file, event)
             file.finish()
             flow = _uploads.upload(
-                self._settings, file, log_id=log_id, channel=channel, external_id=external_id
+                self._settings,
+                file,
+                log_id=log_id,
+                channel=channel,
+                external_id=external_id,
+                imported=imported,
             )
             return self._run(flow, timeout=config.check_timeout(timeout))
 
@@ -845,6 +878,27 @@ class Client:
         """Fetch the public keys that the server names for a log."""
         return self._run(_operations.verification_keys(self._settings, log_id=log_id))
 
+    def register_key(
+        self,
+        signer: Signer,
+        *,
+        owner: str | None = None,
+        valid_from: str | datetime | None = None,
+        valid_to: str | datetime | None = None,
+        log_id: str | None = None,
+    ) -> VerificationKey:
+        """Register a signer's public key with a log, which then takes signatures of its `key_id`
+        by this key only, between the two times. The same key again is fine. Scope: `admin`.
+
+        Raises `RequestError` where the id belongs to another key.
+        """
+        given = _signing.registered(signer) | {
+            "owner": owner,
+            "valid_from": _operations.moment(valid_from, "valid_from"),
+            "valid_to": _operations.moment(valid_to, "valid_to"),
+        }
+        return self._run(_operations.register_key(self._settings, given, log_id=log_id))
+
     def verify(self, subject: _checks.Subject) -> None:
         """Check an event or page (with proofs), receipt, checkpoint, or downloaded export.
 
@@ -858,6 +912,45 @@ class Client:
         """
         verifier = self._verifier(_checks.log_of(subject))
         _checks.check(verifier, subject)
+
+    # ---------------------------------------------------------- personal data
+
+    def redact(
+        self, event_id: str, paths: Iterable[str], reason: str, *, log_id: str | None = None
+    ) -> Event:
+        """Take all fields at or below JSON Pointers (`/actor/email`) out of an event, for good.
+
+        Proofs and signatures stay valid, the log tells of it, the same again changes nothing.
+        Returns the event as it is now. Scope: `privacy`.
+
+        Raises:
+            EventConflictError: A legal hold keeps the event.
+            RequestError: A path leads to nothing, or to what must stay.
+        """
+        return self._run(_privacy.redact(self._settings, event_id, paths, reason, log_id))
+
+    def erase(self, subject: str, reason: str, *, log_id: str | None = None) -> Operation:
+        """Begin to erase a data subject from all events of a log that name it in `subjects`.
+
+        Give the operation to `wait`: its `.erasure` counts events and deleted exports.
+        Scope: `privacy`. Raises `EventConflictError` where a legal hold keeps
+        such events.
+        """
+        return self._run(_privacy.erase(self._settings, subject, reason, log_id))
+
+    def erasures(self, *, log_id: str | None = None) -> tuple[Erasure, ...]:
+        """Fetch all erasures in a log, newest first."""
+        return self._run(_privacy.erasures(self._settings, log_id))
+
+    @property
+    def legal_holds(self) -> LegalHolds:
+        """Duties to keep events: `place`, `list`, `release`."""
+        return LegalHolds(self._settings, self._run)
+
+    @property
+    def redaction_policies(self) -> RedactionPolicies:
+        """What the server takes out of arriving events: `get`, `set`."""
+        return RedactionPolicies(self._settings, self._run)
 
     # ----------------------------------------------------------- account, names
 

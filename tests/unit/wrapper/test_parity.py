@@ -9,14 +9,19 @@ import sys
 from pathlib import Path
 
 import pytest
-from trailseal import AsyncClient, Client, _boto, _schemas
+from trailseal import AsyncClient, Client, _boto, _privacy, _schemas
 
 GENERATOR = Path(__file__).parents[3] / "generator" / "blocking.py"
 DUNDERS = {"__enter__": "__aenter__", "__exit__": "__aexit__", "__init__": "__init__"}
 ONLY_ASYNC = " | AsyncIterable[EventLike]"  # the one thing that only an async client can take
 
 
+ONE_SIDE = "Iterator|LegalHolds|Pager|Paginator|RedactionPolicies|Run|Schemas|Search|Waiter"
+
+
 PAIRS = [(Client, AsyncClient), (_schemas.Schemas, _schemas.AsyncSchemas)]
+PAIRS += [(_privacy.LegalHolds, _privacy.AsyncLegalHolds)]
+PAIRS += [(_privacy.RedactionPolicies, _privacy.AsyncRedactionPolicies)]
 PAIRS += [(_boto.Paginator, _boto.AsyncPaginator), (_boto.Waiter, _boto.AsyncWaiter)]
 
 
@@ -30,9 +35,7 @@ def surface(kind: type) -> dict[str, tuple[str, str | None]]:
             member.fget if isinstance(member, property) else inspect.unwrap(getattr(kind, name))
         )
         text = str(inspect.signature(function)).replace(ONLY_ASYNC, "")
-        signature = re.sub(
-            r"Async(Iterator|Pager|Paginator|Run|Schemas|Search|Waiter)", r"\1", text
-        )
+        signature = re.sub(rf"Async({ONE_SIDE})", r"\1", text)
         found[DUNDERS.get(name, name)] = (signature, function.__doc__)
     return found
 

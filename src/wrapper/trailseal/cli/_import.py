@@ -88,7 +88,12 @@ def import_(
         stream = stack.enter_context(path.open("rb") if str(path) != "-" else _standard_input())
         failures = stack.enter_context(report.open("w", encoding="utf-8")) if report else None
         client = None if dry_run else stack.enter_context(session.client())
-        route = {"log_id": log_id, "channel": channel, "external_id": external_id}
+        route = {
+            "log_id": log_id,
+            "channel": channel,
+            "external_id": external_id,
+            "imported": form != "jsonl",  # events of ours were here already
+        }
         run = Run(_sender(client, form, route), _mapper(form, names), failures)
         try:
             run.all(_records(stream, form), from_line)
