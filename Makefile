@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PINNED := --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test vectors attack faults faults-full schemathesis generate generate-check format lint types imports check rows bench bench-client dist constraints clean
+.PHONY: help setup demo test vectors attack mutants faults faults-full schemathesis generate generate-check format lint types imports check rows bench bench-client dist constraints clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -90,6 +90,15 @@ vectors: setup ## all vectors, and other people's verifiers; downloads 75 MB of 
 
 attack: setup ## attacks on bundles, notes, proofs and parsers, in minutes
 	@ATTACK_ROUNDS=20 $(BIN)/python -m pytest tests/attacks $(ARGS)
+
+# mutmut 3 does not know pytest 9.
+$(VENV)/mutants/.made: $(VENV)/.made
+	@$(PYTHON) -m venv $(VENV)/mutants
+	@$(VENV)/mutants/bin/python -m pip --disable-pip-version-check --quiet install mutmut==3.3.1 'pytest<9' hypothesis==6.170.15 cryptography rfc8785 orjson typer
+	@touch $@
+
+mutants: setup $(VENV)/mutants/.made ## mutation testing of the verifier, about an hour; ARGS='trailseal.verify.merkle.*'
+	@$(BIN)/python tests/mutants/run.py $(abspath $(VENV))/mutants/bin/mutmut $(ARGS)
 
 # Segment's client wants an older dateutil than ours.
 $(VENV)/peers: $(VENV)/.made

@@ -37,6 +37,10 @@ def verify(  # noqa: PLR0917  # typer passes them by name
         Path | None,
         typer.Option(help="NAME.manifest.json, where the content comes from standard input."),
     ] = None,
+    proof: Annotated[
+        Path | None,
+        typer.Option(help="A C2SP tlog-proof: then PATH is one event, a record or export line."),
+    ] = None,
     complete: Annotated[
         bool, typer.Option("--complete", help="Also require that nothing of the range is missing.")
     ] = False,
@@ -52,7 +56,8 @@ def verify(  # noqa: PLR0917  # typer passes them by name
     A policy: [logs] with "ORIGIN" = ["VERIFIER KEY"], [signers] with KEY_ID = "BASE64 PUBLIC KEY".
     """
     show = None if as_json else _tell
-    told = check(path, key or [], complete=complete, show=show, policy=policy, manifest=manifest)
+    given = {"complete": complete, "show": show, "policy": policy, "manifest": manifest}
+    told = check(path, key or [], proof=proof, **given)  # type: ignore[arg-type]  # of several types
     raise typer.Exit(told)
 
 
@@ -64,6 +69,7 @@ def check(
     show: Callable[..., object] | None,
     policy: Path | None = None,
     manifest: Path | None = None,
+    proof: Path | None = None,
 ) -> int:
     """Verify, show the report line by line (as JSON without `show`), and return the exit code."""
     from trailseal.verify import TrustPolicy, UnverifiableError, Verifier  # noqa: PLC0415  # slow
@@ -72,7 +78,10 @@ def check(
     try:
         trusted = TrustPolicy.load(policy) if policy else TrustPolicy((), {})
         verifier = Verifier([*trusted.keys, *keys], signing_keys=trusted.signing_keys)
-        report = _report(verifier, path, manifest, complete=complete)
+        if proof is not None:
+            report = verifier.verify_records([_single(path)], proof=_bounded(proof))
+        else:
+            report = _report(verifier, path, manifest, complete=complete)
     except UnverifiableError as error:
         stop(str(error), COULD_NOT_VERIFY)
     except (OSError, TrailSealError) as error:
@@ -97,6 +106,17 @@ def _report(verifier: "Verifier", path: Path, manifest: Path | None, *, complete
     if complete:
         raise Mistake("--complete needs the --manifest of what comes from standard input")
     return verifier.verify_records(iter(lambda: stream.readline(MAX_RECORD_BYTES), b""))
+
+
+def _single(path: Path) -> bytes:
+    if path == STDIN:
+        return typer.get_binary_stream("stdin").read(MAX_RECORD_BYTES)
+    return _bounded(path)
+
+
+def _bounded(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(MAX_RECORD_BYTES)
 
 
 def _tell(line: str, colour: str) -> None:

@@ -34,6 +34,7 @@ from .errors import (
 from .note import VerifierKey
 from .policy import TrustPolicy
 from .report import Findings, Progress, Report
+from .tlogproof import TlogProof
 
 # What a server adds to an event in a record, and what a client sends beside it: no fields.
 _NOT_OF_THE_EVENT = frozenset(
@@ -140,6 +141,32 @@ class Verifier:
                 raise EventCorruptionError("its signature is not the one that was sent")
             entry.check_signature(self._signing_keys)
 
+    def verify_tlog_proof(self, proof: bytes, record: Answer) -> None:
+        """Check a C2SP tlog-proof of a record or an export's line; raises as `verify_record`.
+
+        A record's own `proof` is not looked at.
+        """
+        raw, parsed = _object(record), TlogProof.parse(proof)
+        with _at(parsed.index):
+            if raw.get("index") not in {None, parsed.index}:
+                raise ProofError("the tlog-proof is for another index")
+            checkpoint = self.open_checkpoint(parsed.signed_note)
+            given = {
+                "tree_size": checkpoint.tree_size,
+                "index": parsed.index,
+                "hashes": [digest.hex() for digest in parsed.hashes],
+                "signed_note": parsed.signed_note,
+            }
+            event = raw.get("event")
+            if event is None:
+                self.check_record({**raw, "index": parsed.index, "proof": given})
+                return
+            entry = Entry.parse(member(raw, "entry", str))
+            whole = {"proof": given, "index": parsed.index}
+            self._check_proof(whole, parsed.index, entry.log_id, entry.leaf_hash)
+            entry.check_event(member(raw, "event", dict), raw)
+            entry.check_signature(self._signing_keys)
+
     def open_checkpoint(self, signed_note: bytes | str) -> Checkpoint:
         """The checkpoint in a note that the log's key signed; raises as `verify_checkpoint`."""
         text = signed_note if isinstance(signed_note, str) else signed_note.decode(errors="replace")
@@ -204,8 +231,10 @@ class Verifier:
         audit = Audit(self._keys, self._signing_keys, processes, on_progress)
         return audit.run(locate, complete=complete)
 
-    def verify_records(self, texts: Iterable[bytes]) -> Report:
+    def verify_records(self, texts: Iterable[bytes], *, proof: bytes | None = None) -> Report:
         """Check JSON texts, each a record or a receipt with its proof, such as lines of a file.
+
+        With `proof`, a C2SP tlog-proof, there is one text, a record or a line of an export.
 
         The report names a bad one by its line and goes on. It is never complete: each is proved to
         be in the log, and nothing says which others are.
@@ -216,7 +245,10 @@ class Verifier:
             count, findings.at = number, (None, number)
             with findings:
                 raw = _object(text.strip(b"\r\n"))
-                (self.verify_record if "action" in raw else self.verify_receipt)(raw)
+                if proof is not None:
+                    self.verify_tlog_proof(proof, raw)
+                else:
+                    (self.verify_record if "action" in raw else self.verify_receipt)(raw)
                 redacted += raw.get("salts") is not None
                 signed += raw.get("signature") is not None
         if not count:
