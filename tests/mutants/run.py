@@ -68,7 +68,7 @@ def main() -> int:
             [given.mutmut, "run", *given.names],
             cwd=folder,
             env={**os.environ, "HYPOTHESIS_PROFILE": "mutants"},
-            preexec_fn=lambda: os.nice(NICE),  # noqa: PLW1509  # no thread runs here
+            preexec_fn=lambda: os.nice(NICE),  # no thread runs here
             check=True,
         )
         return tell(folder)
