@@ -61,6 +61,15 @@ def test_all_ways_of_logging_are_seen_in_all_logs() -> None:
         log.assert_nothing_else()
 
 
+async def test_a_test_in_an_event_loop_asks_as_any_other(audit_log: AuditLog) -> None:
+    """The server has a loop of its own: what looks at events may block the test's."""
+    async with trailseal.AsyncClient() as client:
+        await asyncio.gather(*(client.log("a") for _ in range(20)))
+        audit_log.audit().log("b")
+        audit_log.assert_logged("b")
+        assert [event.action for event in audit_log.take()] == ["a"] * 20
+
+
 def test_each_log_begins_empty_and_knows_nothing_of_others(audit_log: AuditLog) -> None:
     """Two servers in one process keep apart."""
     audit_log.client.log("here")
