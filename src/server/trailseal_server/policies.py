@@ -4,10 +4,10 @@ Rules:
 - A log has one rule for each schema, and `*` for events without a rule of their own. A rule is
   about `data`: a field stays if its top-level property is one of `allowed_properties`, or if it has
   data classes and all of them are allowed; `unrestricted` always is. All else is taken out.
-- A schema says `"x-data-classes": ["contact"]` of a value (`categories`, as Jupyter's schemas
-  have it, is the same). The classes hold for all below it. Where several subschemas may apply
-  (allOf, anyOf, if …), those of all of them do: a class too many takes a field out, never lets it
-  stay.
+- A schema says `"x-data-classes": ["contact"]` of a value (`categories` and `redactionPolicies`, as
+  Jupyter's schemas have them, are the same). The classes hold for all below it. Where several
+  subschemas may apply (allOf, anyOf, if …), those of all of them do: a class too many takes a field
+  out, never lets it stay.
 - `mask` puts `***` in the place of a field, `hash` a hash keyed with this database's secret and the
   log's id, so that equal values can be told to be equal, but not guessed by others.
 - The writer applies a policy under the lock of the log's row, which names the one in force: no
@@ -32,7 +32,7 @@ from .store.terms import derive
 ANY = "*"  # the rule of events that have none of their own
 UNRESTRICTED = "unrestricted"
 MASK = "***"
-KEYWORDS = ("x-data-classes", "categories")
+KEYWORDS = ("x-data-classes", "categories", "redactionPolicies")
 MAX_KEPT = 256  # policies, and schemas: a few kilobytes each
 REASON = "redaction policy of the log"
 
