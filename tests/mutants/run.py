@@ -59,7 +59,7 @@ def main() -> int:
     parser.add_argument("mutmut", type=Path, help="the command (as a module it loads twice)")
     parser.add_argument("--keep", type=Path, help="work here, and leave it")
     parser.add_argument("names", nargs="*")
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()
     folder = given.keep or Path(tempfile.mkdtemp(prefix="mutants-"))
     try:
         if not (folder / "pyproject.toml").exists():
