@@ -42,6 +42,7 @@ from .worker import LaterError, Lease, LostError, Worker
 POLICY = "erasure"
 CHUNK = 200  # events in one transaction: some tenths of a second of the log's lock
 KEPT = 3650 * 86_400 * 1_000_000  # microseconds: the proof that a request was met outlives it
+PURGE_LEASE = 3600 * 1_000_000  # microseconds: some hundred GB are written anew in that time
 WHOLE = frozenset({"context", "before", "after", "message", "data"})
 
 
@@ -92,16 +93,23 @@ class Erasures:
         return listings.page_of(self._reader, operations, where, query, params, shown)
 
     def _do(self, lease: Lease) -> None:
-        row = lease.row
         with self._store.read() as connection:
             done = jobs.noted(connection, lease.row)
         if "gone" not in done:  # else an earlier worker was at the end
             done = self._erase(lease, done)
         self._exports.remove_files(done["gone"])
+        self._hold_on(lease, done)
         if not purge.vacuum(self._store):
             raise LaterError  # a reader kept old pages: the next try does this part alone
         result = {name: done[name] for name in ("events", "exports")}
         lease.succeed({**result, "completed_at": micros.text(micros.now())}, done["events"])
+
+    def _hold_on(self, lease: Lease, done: Mapping[str, Any]) -> None:
+        """Keep the job for as long as it takes: nothing can be written beside a VACUUM."""
+        until = micros.now() + PURGE_LEASE
+        with self._store.write() as connection:
+            if not jobs.note(connection, lease.row, lease.worker, done, lease_until=until):
+                raise LostError
 
     def _erase(self, lease: Lease, before: Mapping[str, Any]) -> dict[str, Any]:
         row = lease.row
