@@ -31,8 +31,8 @@ also_copy = ["spec/"]
 do_not_mutate = ["src/trailseal/__init__.py", "*/verify/__init__.py"]
 
 [tool.pytest.ini_options]
-# What is imported is not what it would be: mutmut's own code is.
-addopts = "-q -p no:cacheprovider --import-mode=importlib -k 'not imports_nothing and not cost_no'"
+# mutmut's own code is imported too; the command line is not copied.
+addopts = "-q -p no:cacheprovider --import-mode=importlib -k 'not imports_nothing and not cost_no and not the_command'"
 markers = ["row(*ids): of the feature list"]
 """
 

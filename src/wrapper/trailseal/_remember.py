@@ -75,9 +75,10 @@ class Memory:
             return {}
         except OSError as error:
             raise self._refused(error.strerror or "it cannot be read") from None
+        logs: dict[str, str] = {}
         try:
             raw = json.loads(data)
-            logs: dict[str, str] = raw["logs"]
+            logs = raw["logs"]
             sound = raw["v"] == 1 and all(isinstance(note, str) for note in logs.values())
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             sound = False
