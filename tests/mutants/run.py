@@ -23,7 +23,7 @@ LEAST = 90.0  # per cent
 NICE = 15
 TESTS = ("tests/unit/verify", "tests/attacks/test_bundles.py", "tests/attacks/conftest.py")
 VECTORS = ("tests/vectors/make_bundles.py", "tests/vectors/test_trailseal.py", "spec/vectors")
-CONFIG = """\
+CONFIG = '''\
 [tool.mutmut]
 paths_to_mutate = ["src/"]
 tests_dir = ["tests/"]
@@ -32,9 +32,10 @@ do_not_mutate = ["src/trailseal/__init__.py", "*/verify/__init__.py"]
 
 [tool.pytest.ini_options]
 # mutmut's own code is imported too; the command line is not copied.
-addopts = "-q -p no:cacheprovider --import-mode=importlib -k 'not imports_nothing and not cost_no and not the_command'"
+addopts = """-q -p no:cacheprovider --import-mode=importlib
+-k 'not imports_nothing and not cost_no and not the_command'"""
 markers = ["row(*ids): of the feature list"]
-"""
+'''
 
 
 def prepare(folder: Path) -> None:
