@@ -177,6 +177,7 @@ def in_process(folder: str) -> tuple[float, float, Rows]:
     from trailseal_server.bodies import EVENT, item_validator
     from trailseal_server.ingest import Ingest
     from trailseal_server.store import Store
+    from trailseal_server.store.append_sqlite import _EVENTS
     from trailseal_server.store.terms import derive
 
     validate = item_validator(EVENT, contract.load()["components"])
@@ -198,8 +199,7 @@ def in_process(folder: str) -> tuple[float, float, Rows]:
     ours = BATCH * BATCHES / (time.perf_counter() - began)
     ingest.stop(DEADLINE)
     with store.read() as connection:
-        columns = "log_id, idx, event_id, received_at, occurred_at, sent_at, body, seed, entry"
-        columns += ", leaf_hash, ingested_by, channel_id, imported"
+        columns = _EVENTS[_EVENTS.index("(") + 1 : _EVENTS.index(")")]
         rows = connection.exec_driver_sql(f"SELECT {columns} FROM events ORDER BY idx").all()  # noqa: S608 - ours
         names = connection.exec_driver_sql("SELECT * FROM names").all()
     store.close()
@@ -219,11 +219,14 @@ def bare_sqlite(path: str, rows: Rows) -> float:
         "PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=16384; PRAGMA cache_size=-32768;"
         "PRAGMA secure_delete=ON;"
     )
+    places = ",".join("?" * len(rows.events[0]))
     began = time.perf_counter()
     for at in range(0, len(rows.events), BATCH):
         part = slice(at, at + BATCH)
         connection.execute("BEGIN IMMEDIATE")
-        connection.executemany(f"{_EVENTS} ({','.join('?' * 13)})", rows.events[part])
+        connection.executemany(
+            f"{_EVENTS} ({','.join('?' * len(rows.events[0]))})", rows.events[part]
+        )
         connection.executemany(f"{_TERMS} (?,?,?)", terms[part])
         connection.executemany(f"{_NAMES} (?,?,?,?,?)", rows.names[_share(rows, at)])
         connection.execute("COMMIT")
