@@ -21,7 +21,6 @@ import orjson
 
 from .auth import Caller
 from .commitments import jcs
-from .cursors import query_hash
 from .exports import Exports
 from .operations import erasure, show
 from .problems import Problem
@@ -33,7 +32,6 @@ from .store.jobs import JobRow
 from .store.logs import LogRow
 from .store.pages import Reader
 from .store.records import EventRow
-from .store.schema import operations
 from .store.search import All, Tokens
 from .store.selections import Selection, find_log
 from .store.terms import exact_token
@@ -84,13 +82,11 @@ class Erasures:
 
     def page(self, log_id: str, params: Mapping[str, Any]) -> dict[str, Any]:
         """A page of the log's erasures."""
-        query = query_hash({"erasures": log_id, "order": params.get("order", "desc")})
-        where = [operations.c.log_id == log_id, operations.c.kind == jobs.ERASURE]
 
         def shown(row: JobRow) -> dict[str, Any]:
             return erasure(row, orjson.loads(row.content) if row.content else None)
 
-        return listings.page_of(self._reader, operations, where, query, params, shown)
+        return listings.erasure_page(self._reader, params, log_id, shown)
 
     def _do(self, lease: Lease) -> None:
         with self._store.read() as connection:

@@ -80,7 +80,7 @@ class Policies:
         found = self._rules.get(key)
         if found is None:
             rules, _ = policies.in_force(connection, log.log_id)
-            found = {each["schema_id"]: each for each in rules}
+            found = dict[str, Rule]({each["schema_id"]: each for each in rules})
             if len(self._rules) >= MAX_KEPT:
                 self._rules.clear()
             self._rules[key] = found

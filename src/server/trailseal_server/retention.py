@@ -15,14 +15,10 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from sqlalchemy import Connection, select, update
-
 from .redaction import Path, Reason
 from .removals import locked, remove, subjects
-from .store import Store, micros, purge, reads, selections
-from .store.logs import LogRow
+from .store import Store, micros, purge, reads, retained, selections
 from .store.records import RETENTION
-from .store.schema import directory, logs, tenants
 
 CHUNK = 200  # events in one transaction: some tenths of a second of the log's lock
 LOOK_S = 60.0  # between looks for events whose time is over
@@ -86,13 +82,8 @@ class Janitor:
                 self._removed.set()
 
     def _due(self) -> list[tuple[str, int]]:
-        statement = (
-            select(directory.c.log_id, tenants.c.retention_days)
-            .join(tenants, tenants.c.tenant_id == directory.c.tenant_id)
-            .where(tenants.c.retention_days.is_not(None))
-        )
         with self._store.read() as connection:
-            return [(log_id, days) for log_id, days in connection.execute(statement)]
+            return retained.bounded(connection)
 
     def _run(self) -> None:
         swept = -LOOK_S
@@ -122,18 +113,8 @@ def expire(store: Store, log_id: str, before: int) -> int | None:
         rows = reads.rows_at(connection, log_id, range(low, high))
         due = [(row, _everything) for row in rows if not held.holds(subjects(row))]
         remove(connection, log, due, Reason(RETENTION, "retention"))
-        _looked_at(connection, log, high)
+        retained.looked_at(connection, log_id, high)
     return high - low
-
-
-def look_again(connection: Connection, log_id: str) -> None:
-    """Look at all events of a log: a hold that kept some was released."""
-    connection.execute(update(logs).where(logs.c.log_id == log_id).values(expired_size=0))
-
-
-def _looked_at(connection: Connection, log: LogRow, size: int) -> None:
-    mine = logs.c.log_id == log.log_id
-    connection.execute(update(logs).where(mine).values(expired_size=size))
 
 
 def _everything(_path: Path, _value: bytes) -> bool:

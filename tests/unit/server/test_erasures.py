@@ -13,8 +13,8 @@ from trailseal_server.erasures import Erasures
 from trailseal_server.exports import Exports
 from trailseal_server.problems import Problem
 from trailseal_server.removals import locked
-from trailseal_server.retention import DAY, Janitor, look_again
-from trailseal_server.store import Store, holds, jobs, listings, tenants
+from trailseal_server.retention import DAY, Janitor
+from trailseal_server.store import Store, holds, jobs, listings, retained, tenants
 from trailseal_server.store.append import Group, append
 from trailseal_server.store.search import Filters
 from trailseal_server.worker import Lease
@@ -182,7 +182,7 @@ def test_a_hold_placed_meanwhile_ends_an_erasure(trail: Trail, erasures: Erasure
 
 
 @pytest.fixture
-def retained(trail: Trail) -> Trail:
+def aged(trail: Trail) -> Trail:
     """A tenant whose events live for 30 days, with ten of them a day apart."""
     with trail.store.write() as connection:
         tenants.create(connection, {"tenant_id": "t", "retention_days": 30})
@@ -196,41 +196,39 @@ def retained(trail: Trail) -> Trail:
 
 
 @pytest.mark.row("P-72")
-def test_retention_leaves_id_action_entry_and_hashes(retained: Trail) -> None:
+def test_retention_leaves_id_action_entry_and_hashes(aged: Trail) -> None:
     """Of events past their time, and of no others; every hash still holds, terms are gone."""
-    janitor = Janitor(retained.store, lambda: START + 34 * DAY)
+    janitor = Janitor(aged.store, lambda: START + 34 * DAY)
     assert janitor.sweep() == 4
     assert janitor.sweep() == 0
-    records = [
-        orjson.loads(retained.reader.get_event("main", f"d{n}", ["proof"])) for n in range(10)
-    ]
+    records = [orjson.loads(aged.reader.get_event("main", f"d{n}", ["proof"])) for n in range(10)]
     assert [each.get("expired", False) for each in records] == [True] * 4 + [False] * 6
     assert records[0].keys().isdisjoint({"actor", "message", "data", "subjects", "seed"})
     assert (records[0]["id"], records[0]["action"]) == ("d0", "a.b")
     assert {each["policy"] for each in records[0]["redactions"]} == {"retention"}
-    assert len(found(retained, "wombat")) == 6
-    sound(retained)
-    with retained.store.write() as connection:  # the same id, with any content, is a replay
+    assert len(found(aged, "wombat")) == 6
+    sound(aged)
+    with aged.store.write() as connection:  # the same id, with any content, is a replay
         log, _ = locked(connection, "main")
-        draft = retained_draft({"id": "d0", "action": "other"})
+        draft = plain_draft({"id": "d0", "action": "other"})
         ((placed,),) = append(connection, log, [Group([draft])], LATER, set())
         assert getattr(placed, "replayed", False)
 
 
-def test_a_hold_keeps_events_beyond_retention(retained: Trail) -> None:
+def test_a_hold_keeps_events_beyond_retention(aged: Trail) -> None:
     """A subject's or all of them; once it is released, their time is over."""
-    with retained.store.write() as connection:
+    with aged.store.write() as connection:
         one = holds.create(connection, "main", "k", {"subject": "held", "reason": "case"})
         every = holds.create(connection, "main", "k", {"reason": "all"})
-    janitor = Janitor(retained.store, lambda: LATER)
+    janitor = Janitor(aged.store, lambda: LATER)
     assert janitor.sweep() == 0
     for hold, left in ((every, ["d2"]), (one, [])):
-        with retained.store.write() as connection:
+        with aged.store.write() as connection:
             holds.release(connection, hold)
-            look_again(connection, "main")
+            retained.looked_at(connection, "main", 0)
         janitor.sweep()
-        assert found(retained, "wombat") == left
-    sound(retained)
+        assert found(aged, "wombat") == left
+    sound(aged)
 
 
 def test_on_sqlite_the_janitor_makes_expired_words_go(tmp_path: Path) -> None:
@@ -257,5 +255,5 @@ def found(trail: Trail, word: str) -> list[str]:
     return [orjson.loads(item)["id"] for item in page.items]
 
 
-def retained_draft(event: dict[str, Any]) -> Any:
+def plain_draft(event: dict[str, Any]) -> Any:
     return prepare.draft(event, lambda _: (), ORIGIN, "")

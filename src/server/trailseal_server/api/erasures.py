@@ -5,12 +5,9 @@ from typing import Any
 from starlette.responses import Response
 
 from ..contract import operation
-from ..cursors import query_hash
 from ..problems import Problem
 from ..removals import locked
-from ..retention import look_again
-from ..store import holds, listings, micros
-from ..store.schema import legal_holds
+from ..store import holds, listings, micros, retained
 from ..store.selections import may_read
 from ._http import ServerCall, answer, log_of
 from ._once import Keep, once
@@ -72,11 +69,7 @@ def create_legal_hold(call: ServerCall) -> Response:
 @operation("listLegalHolds")
 def list_legal_holds(call: ServerCall) -> Response:
     """A page of the log's holds, released ones included."""
-    log_id = log_of(call)
-    where = [legal_holds.c.log_id == log_id]
-    query = query_hash({"holds": log_id, "order": call.params.get("order", "desc")})
-    reader = call.services.reader
-    return answer(listings.page_of(reader, legal_holds, where, query, call.params, _show))
+    return answer(listings.hold_page(call.services.reader, call.params, log_of(call), _show))
 
 
 @operation("releaseLegalHold")
@@ -88,7 +81,7 @@ def release_legal_hold(call: ServerCall) -> Response:
             raise Problem("hold_not_found", "There is no such legal hold")
         locked(connection, row.log_id)
         holds.release(connection, row)
-        look_again(connection, row.log_id)
+        retained.looked_at(connection, row.log_id, 0)
         return answer(_show(holds.one(connection, row.hold_id)))
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Table, select
 
 from ..cursors import Cursor, query_hash
 from ..problems import Problem
-from . import channels, schema, tenants
+from . import channels, jobs, schema, tenants
 from .channels import Channel
 from .keys import KeyRow
 from .logs import LogRow
@@ -63,6 +63,23 @@ def tenant_page(
     with reader.store.read() as connection:
         found = tenants.with_logs(connection, page["items"])
     return {**page, "items": [show(each) for each in found]}
+
+
+def erasure_page(
+    reader: Reader, params: Mapping[str, Any], log_id: str, show: Show
+) -> dict[str, Any]:
+    """A page of a log's erasures, each with its `content`."""
+    operations = schema.operations
+    where = [operations.c.log_id == log_id, operations.c.kind == jobs.ERASURE]
+    query = query_hash({"erasures": log_id, "order": params.get("order", "desc")})
+    return page_of(reader, operations, where, query, params, show)
+
+
+def hold_page(reader: Reader, params: Mapping[str, Any], log_id: str, show: Show) -> dict[str, Any]:
+    """A page of a log's legal holds, released ones included."""
+    where = [schema.legal_holds.c.log_id == log_id]
+    query = query_hash({"holds": log_id, "order": params.get("order", "desc")})
+    return page_of(reader, schema.legal_holds, where, query, params, show)
 
 
 def find_key(connection: Connection, key_id: str) -> KeyRow | None:
