@@ -224,9 +224,7 @@ def bare_sqlite(path: str, rows: Rows) -> float:
     for at in range(0, len(rows.events), BATCH):
         part = slice(at, at + BATCH)
         connection.execute("BEGIN IMMEDIATE")
-        connection.executemany(
-            f"{_EVENTS} ({','.join('?' * len(rows.events[0]))})", rows.events[part]
-        )
+        connection.executemany(f"{_EVENTS} ({places})", rows.events[part])
         connection.executemany(f"{_TERMS} (?,?,?)", terms[part])
         connection.executemany(f"{_NAMES} (?,?,?,?,?)", rows.names[_share(rows, at)])
         connection.execute("COMMIT")

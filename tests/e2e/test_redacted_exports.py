@@ -1,4 +1,4 @@
-"""Whatever is taken out of a log, what was given out before and what is given out after verifies."""
+"""Whatever is taken out of a log, what was given out before verifies, as does what comes after."""
 
 from collections.abc import Callable
 from pathlib import Path
