@@ -10,6 +10,7 @@
 6. `pip install` is not run; which extras there are is checked.
 """
 
+import logging
 import re
 import shlex
 import subprocess
@@ -82,6 +83,7 @@ class Reader:
         for value in list(self._names.values()):
             if isinstance(value, trailseal.Client | trailseal.Audit):
                 value.close()
+        logging.getLogger("trailseal").setLevel(logging.NOTSET)  # a page shows how to set it
 
     def follow(self, page: Path) -> None:
         """Do all that a page shows."""
