@@ -1,7 +1,7 @@
 """The append's part that speaks SQLite: plain statements of many rows each.
 
 `executemany` would let go of the interpreter's lock at every row, and get it back only when no
-other thread computes.
+other thread computes, all the while holding the database's.
 """
 
 from collections.abc import Sequence
@@ -17,8 +17,10 @@ from .logs import LogRow
 from .terms import Terms, row_id
 from .usage import COUNT, Counted
 
-MAX_ROWS = 256  # in one statement; with 15 columns an eighth of SQLite's limit of 32,766 variables
-FEW_ROWS = 32  # up to here a statement for each number of rows; beyond, for powers of two
+# Rows of one statement, so that the few that are prepared serve again; below the last, each number
+# has its own. A whole batch is one statement: with 15 columns half of SQLite's 32,766 variables.
+SIZES = (1000, 512, 256, 128, 64, 33)
+STATEMENTS = 3 * (33 + len(SIZES))
 
 _EXISTING = (
     "SELECT event_id, body, seed IS NULL, idx, received_at, leaf_hash FROM events "
@@ -63,12 +65,12 @@ def insert(  # noqa: PLR0917 - all that one append writes
 def _insert(on: Any, head: str, rows: Sequence[tuple[Any, ...]]) -> None:
     at = 0
     while left := len(rows) - at:
-        count = left if left <= FEW_ROWS else min(MAX_ROWS, 1 << left.bit_length() - 1)
+        count = next((size for size in SIZES if size <= left), left)
         statement = _statement(head, len(rows[0]), count)
         on.execute(statement, tuple(chain.from_iterable(rows[at : at + count])))
         at += count
 
 
-@lru_cache(maxsize=4 * FEW_ROWS)
+@lru_cache(maxsize=STATEMENTS)
 def _statement(head: str, columns: int, rows: int) -> str:
     return head + ", ".join([f"({', '.join('?' * columns)})"] * rows)
