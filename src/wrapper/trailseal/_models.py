@@ -298,6 +298,7 @@ class Page(View):
     _items = _list(_object(Event), "items")
     verified: tuple[Event, ...] | None = None  # with `verify=True`: the items, with verdicts
     next_cursor = _optional(str)
+    has_more = _required(bool)
     tail_cursor = _optional(str)
     total = _optional(int)
     total_exact = _optional(bool)
