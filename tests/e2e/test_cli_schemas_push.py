@@ -1,6 +1,8 @@
 """`trailseal schemas push`: local schemas, a lock file, and what CI is told."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -90,3 +92,11 @@ def test_the_exit_code_tells_what_is_wrong(push: Push) -> None:
     Path("trailseal-schemas.lock").unlink()
     missing = CliRunner().invoke(app, ["schemas", "push", "nowhere.json"])
     assert missing.exit_code == 3
+
+
+def test_schema_says_the_same_as_schemas() -> None:
+    """`trailseal schema push --help` is there, for fingers that leave the s out."""
+    command = [sys.executable, "-m", "trailseal", "schema", "push", "--help"]
+    done = subprocess.run(command, capture_output=True, check=False, text=True, timeout=60)
+    assert done.returncode == 0
+    assert "--check" in done.stdout

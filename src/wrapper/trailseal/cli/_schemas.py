@@ -36,6 +36,7 @@ def register(app: typer.Typer) -> None:
     command(schemas, "validate")(validate)
     command(schemas, "push")(local.push)
     app.add_typer(schemas, name="schemas")
+    app.add_typer(schemas, name="schema", hidden=True)  # said as often
 
 
 def list_schemas(
