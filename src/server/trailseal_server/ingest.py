@@ -15,7 +15,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
@@ -227,8 +226,7 @@ class Ingest:
                 outcomes.update(item.status for item in answer)
                 request.future.set_result(answer)
         self._count(outcomes)
-        with suppress(Exception):  # all is committed: sums that cannot be read now stay due
-            self.quotas.settle(self._store)
+        self.quotas.settle(self._store)
 
     def _append(
         self, connection: Connection, requests: Sequence[_Request]

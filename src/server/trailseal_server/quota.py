@@ -10,18 +10,22 @@ Rules:
 - A limit is remembered for `REMEMBER_S`, so that tenants without one cost nothing.
 """
 
+import logging
 import time
 from collections import Counter
 from dataclasses import dataclass
 from typing import TypeVar
 
+from .failures import account
 from .problems import Problem
 from .store import Connection, Store, usage
 from .store.logs import LogRow
 
 REMEMBER_S = 5.0
+RETRY_S = 1.0  # until sums that could not be read are asked for again: no flood in the log
 MAX_REMEMBERED = 10_000  # tenants; beyond it the oldest is forgotten
 _T = TypeVar("_T")
+_log = logging.getLogger("trailseal.server")
 
 
 @dataclass(slots=True)
@@ -68,8 +72,8 @@ class Quotas:
         self._added.clear()
 
     def settle(self, store: Store) -> None:
-        """The transaction was committed: count it, and read the sums that are due. What the
-        database raises may be ignored: the sums stay due."""
+        """The transaction was committed: count it, and read the sums that are due. Never raises:
+        sums that cannot be read now stay due, and the log says so."""
         met, self._added = self._added, Counter()
         due: dict[str, set[str]] = {}
         for tenant_id, events in met.items():
@@ -79,8 +83,14 @@ class Quotas:
                 if known.until < time.monotonic():
                     due.setdefault(known.month, set()).add(tenant_id)
         for month, tenant_ids in due.items():
-            with store.read() as connection:
-                found = usage.events_of_tenants(connection, tenant_ids, month)
+            try:
+                with store.read() as connection:
+                    found = usage.events_of_tenants(connection, tenant_ids, month)
+            except Exception as error:  # noqa: BLE001  # the events are stored, whatever this was
+                _log.warning("the quotas' sums cannot be read\n%s", account(error))
+                for tenant_id in tenant_ids:
+                    self._sums[tenant_id].until = time.monotonic() + RETRY_S
+                continue
             until = time.monotonic() + REMEMBER_S
             for tenant_id in tenant_ids:
                 _remember(self._sums, tenant_id, _Sum(month, found.get(tenant_id, 0), until))

@@ -13,8 +13,8 @@ Rules:
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 
+from .background import Background
 from .redaction import Path, Reason
 from .removals import locked, remove, subjects
 from .store import Store, micros, purge, reads, retained, selections
@@ -22,44 +22,23 @@ from .store.records import RETENTION
 
 CHUNK = 200  # events in one transaction: some tenths of a second of the log's lock
 LOOK_S = 60.0  # between looks for events whose time is over
-STOP_DEADLINE_S = 10.0
 DAY = 86_400 * 1_000_000  # microseconds
 
 
-class Janitor:
+class Janitor(Background):
     """Removes what is due, in a thread of its own; `start` and `stop` it."""
 
     def __init__(self, store: Store, clock: Callable[[], int] = micros.now) -> None:
+        super().__init__("janitor", LOOK_S)
         self._store = store
         self._clock = clock
         self._removed = threading.Event()
-        self._wake = threading.Event()
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    def start(self) -> None:
-        """Start the thread."""
-        if self._thread is None:
-            self._stopping.clear()
-            self._thread = threading.Thread(target=self._run, name="janitor", daemon=True)
-            self._thread.start()
-
-    def put_down(self) -> None:
-        """Ask the thread to end."""
-        self._stopping.set()
-        self._wake.set()
-
-    def stop(self, timeout: float = STOP_DEADLINE_S) -> None:
-        """End the thread, at most `timeout` seconds from now."""
-        self.put_down()
-        if self._thread is not None:
-            self._thread.join(timeout)
-            self._thread = None
+        self._swept = -LOOK_S
 
     def removed(self) -> None:
         """Something was taken out of an event: its bytes must go."""
         self._removed.set()
-        self._wake.set()
+        self.wake()
 
     def sweep(self) -> int:
         """Expire all events whose time is over; how many."""
@@ -85,16 +64,12 @@ class Janitor:
         with self._store.read() as connection:
             return retained.bounded(connection)
 
-    def _run(self) -> None:
-        swept = -LOOK_S
-        while not self._stopping.is_set():
-            with suppress(Exception):  # a database that is away comes back; the loop goes on
-                if time.monotonic() - swept >= LOOK_S:
-                    swept = time.monotonic()
-                    self.sweep()
-                self.compact()
-            self._wake.wait(LOOK_S)
-            self._wake.clear()
+    def _round(self) -> bool:
+        if time.monotonic() - self._swept >= LOOK_S:
+            self._swept = time.monotonic()
+            self._attempt(self.sweep, "a sweep")
+        self.compact()
+        return False
 
 
 def expire(store: Store, log_id: str, before: int) -> int | None:

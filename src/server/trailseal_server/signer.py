@@ -15,21 +15,22 @@ Rules:
 """
 
 import base64
-import logging
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from .background import Background
 from .last_checkpoint import SUFFIX, LastCheckpoint, missing
 from .log import fold, range_hash, split
 from .problems import Problem
 from .signing_key import KeyFileError, load_key_file, public
-from .store import Connection, SQLAlchemyError, Store, checkpoints, logs, signers
+from .store import Connection, Store, checkpoints, logs, signers
 from .store.checkpoints import CheckpointRow
 from .store.tiles import NodeReader
 
@@ -46,8 +47,6 @@ OLDER = (
     "TRAILSEAL_ORIGIN_PREFIX. What was published last is in {}"
 )
 
-_log = logging.getLogger("trailseal.server")
-
 
 class SignerError(RuntimeError):
     """The signer's refusal to sign."""
@@ -57,7 +56,7 @@ class OlderDatabaseError(SignerError, ValueError):
     """A database that lacks what this server published: signing in it would fork its logs."""
 
 
-class Signer:
+class Signer(Background):
     """Signs for all logs of a store. `prefix` is what the database's origins begin with."""
 
     def __init__(
@@ -67,14 +66,12 @@ class Signer:
         prefix: str,
         last: LastCheckpoint | None = None,
     ) -> None:
+        super().__init__("trailseal-signer", INTERVAL_S)
         self._store = store
         self._last = last or LastCheckpoint()
         self._keys = keys
         self._prefix = prefix
         self._published = threading.Condition()
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
-        self.last_error: str | None = None  # why the last round signed less than it should
 
     @classmethod
     def open(cls, store: Store, key_path: Path, prefix: str) -> "Signer":
@@ -101,18 +98,6 @@ class Signer:
         with store.read() as connection:
             signer._refuse_older(connection, remembered.note)
         return signer
-
-    def start(self) -> None:
-        """Begin to sign in the background."""
-        self._stopping.clear()
-        self._thread = threading.Thread(target=self._run, name="trailseal-signer", daemon=True)
-        self._thread.start()
-
-    def stop(self, timeout: float) -> None:
-        """End the background thread, at most `timeout` seconds from now."""
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join(timeout)
 
     def origin(self, log_id: str) -> str:
         """The log's name in checkpoints."""
@@ -159,27 +144,14 @@ class Signer:
 
     def sign_all(self) -> None:
         """Seal every log that grew; one log's failure does not stop the others."""
-        failed: str | None = None
         with self._store.read() as connection:
             waiting = logs.unsealed(connection)
         for log_id in waiting:
-            try:
-                self.seal(log_id)
-            except (SignerError, Problem) as error:
-                failed = f"{log_id}: {error}"
-        self._note_error(failed)
+            self._attempt(partial(self.seal, log_id), f"to sign {log_id}")
 
-    def _run(self) -> None:
-        while not self._stopping.wait(INTERVAL_S):
-            try:
-                self.sign_all()
-            except SQLAlchemyError as error:  # a busy or full disk: the next round tries again
-                self._note_error(type(error).__name__)
-
-    def _note_error(self, error: str | None) -> None:
-        if error is not None and error != self.last_error:  # once, not every second
-            _log.error("not signed: %s", error)
-        self.last_error = error
+    def _round(self) -> bool:
+        self.sign_all()
+        return False
 
     def _refuse_older(self, connection: Connection, published: str | None) -> None:
         lacking = missing(connection, self._prefix, published)

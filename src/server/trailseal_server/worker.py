@@ -17,11 +17,11 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, Literal
 
 import orjson
 
+from .background import Background
 from .failures import account, problem_of
 from .problems import Problem
 from .store import Store, jobs
@@ -29,7 +29,6 @@ from .store.jobs import JobRow
 
 POLL_S = 1.0  # between looks for jobs that other processes queued
 SWEEP_S = 60.0  # between looks for jobs past their time
-STOP_DEADLINE_S = 10.0  # for the worker to put down its job
 
 _PASSING = {"unavailable": "the database is busy or away", "storage_full": "the disk is full"}
 _log = logging.getLogger("trailseal.server")
@@ -72,7 +71,7 @@ class Lease:
             raise LostError
 
 
-class Worker:
+class Worker(Background):
     """Does the jobs of one kind with `do`; `forget` removes what an expired one left, `tidy` runs
     with every sweep."""
 
@@ -84,39 +83,15 @@ class Worker:
         forget: Callable[[str], object] = lambda _operation_id: None,
         tidy: Callable[[], object] = lambda: None,
     ) -> None:
+        super().__init__(f"{kind}s", POLL_S)
         self._store = store
         self._kind = kind
         self._do = do
         self._forget = forget
         self._tidy = tidy
         self._name = f"{os.getpid()}-{secrets.token_hex(4)}"
-        self._wake = threading.Event()
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._swept = -SWEEP_S
         self._back: tuple[JobRow, bool] | None = None  # to be given back; for nothing?
-
-    def start(self) -> None:
-        """Start the worker's thread."""
-        if self._thread is None:
-            self._stopping.clear()
-            self._thread = threading.Thread(target=self._run, name=f"{self._kind}s", daemon=True)
-            self._thread.start()
-
-    def put_down(self) -> None:
-        """Ask the worker to end; its job goes back to the queue."""
-        self._stopping.set()
-        self._wake.set()
-
-    def stop(self, timeout: float = STOP_DEADLINE_S) -> None:
-        """End the worker, at most `timeout` seconds from now."""
-        self.put_down()
-        if self._thread is not None:
-            self._thread.join(timeout)
-            self._thread = None
-
-    def wake(self) -> None:
-        """There is a new job: look at once."""
-        self._wake.set()
 
     def work(self) -> bool:
         """Claim one job and do it; False if there was none, or none can be done now."""
@@ -158,17 +133,11 @@ class Worker:
             self._forget(operation_id)
         self._tidy()
 
-    def _run(self) -> None:
-        swept = 0.0
-        while not self._stopping.is_set():
-            with suppress(Exception):  # a database that is away comes back; the loop goes on
-                if time.monotonic() - swept > SWEEP_S:
-                    self.sweep()
-                    swept = time.monotonic()
-                if self.work():
-                    continue
-            self._wake.wait(POLL_S)
-            self._wake.clear()
+    def _round(self) -> bool:
+        if time.monotonic() - self._swept >= SWEEP_S:
+            self._swept = time.monotonic()
+            self._attempt(self.sweep, "a sweep")  # what cannot be swept stops no job
+        return self.work()
 
     def _fail(self, row: JobRow, error: Exception) -> None:
         failed = f"The {self._kind} failed on the server: create it again"

@@ -3,6 +3,7 @@
 import errno
 import gzip
 import sqlite3
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from trailseal_server.store import Store, jobs, micros
 from trailseal_server.store.schema import operations
 from trailseal_server.worker import Lease, Worker
 
+WAIT_S = 20.0
 CALLER = Caller("key_test", None, "main", frozenset({"admin"}))
 
 
@@ -179,6 +181,24 @@ def test_v17_a_failed_job_is_logged_without_content(
     assert "builtins.ValueError" in caplog.text
     assert "4111" not in caplog.text
     assert b"4111" not in row.error
+
+
+def test_what_cannot_be_swept_stops_no_job_and_is_told(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A sweep that fails is in the log, and the worker goes on."""
+    done = threading.Event()
+
+    def tidy() -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "exports")
+
+    _export(store)
+    worker = Worker(store, jobs.EXPORT, lambda _lease: done.set(), tidy=tidy)
+    worker.start()
+    assert done.wait(WAIT_S)
+    worker.stop(WAIT_S)
+    assert "a sweep failed" in caplog.text
+    assert "Permission denied" in caplog.text
 
 
 def test_a_server_that_stops_costs_a_job_no_attempt(store: Store) -> None:

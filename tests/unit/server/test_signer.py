@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import update
+from sqlalchemy import delete, update
 from trailseal.verify import ProofError, VerifierKey
 from trailseal.verify.note import Note
 from trailseal_server.auth import Caller
@@ -149,6 +149,27 @@ def test_the_background_signer_covers_what_others_wait_for(ingest: Ingest, signe
     signer.stop(WAIT_S)
     assert row is not None
     assert row.tree_size == 3
+
+
+def test_a_damaged_log_stops_no_other_logs_signing_and_is_told_once(
+    store: Store, ingest: Ingest, signer: Signer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Hashes that lack are a failure of their log alone, logged with its name, not each second."""
+    for log_id in ("damaged", "whole"):
+        with store.write() as connection:
+            logs.create(connection, log_id)
+        caller = Caller("key_1", None, log_id, frozenset())
+        ingest.submit(caller, [{"id": log_id, "action": "a"}]).result(WAIT_S)
+    with store.write() as connection:
+        connection.execute(delete(events).where(events.c.log_id == "damaged"))
+    signer.sign_all()
+    signer.sign_all()
+    with store.read() as connection:
+        row = checkpoints.latest(connection, "whole")
+        assert checkpoints.latest(connection, "damaged") is None
+    assert row is not None
+    assert row.tree_size == 1
+    assert [each.getMessage().count("to sign damaged") for each in caplog.records] == [1]
 
 
 def test_the_key_file_is_private_and_kept(tmp_path: Path) -> None:
