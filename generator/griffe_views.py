@@ -1,6 +1,6 @@
-"""For the API reference: members of views (`_models.View`) have types, as `index: int`.
+"""For the API reference: members of views (`_view.View`) have types, as `index: int`.
 
-They are descriptors, `index = _required(int)`, of which the reference would otherwise show nothing.
+They are descriptors, `index = required(int)`, of which the reference would otherwise show nothing.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import ast
 import griffe
 
 NONE = " | None"
-MADE_BY = {"_required": "", "_optional": NONE, "_maybe": NONE, "_Member": "", "_list": ""}
+MADE_BY = {"required": "", "optional": NONE, "maybe": NONE, "Member": "", "list_of": ""}
 
 
 def type_of(text: str) -> str | None:
@@ -19,17 +19,19 @@ def type_of(text: str) -> str | None:
     if not isinstance(call, ast.Call):
         return None
     made_by = ast.unparse(call.func).partition("[")[0]
-    if made_by == "_time":
+    if made_by == "timestamp":
         return f"datetime{NONE}"
+    if made_by == "anything":
+        return "Any"
     if made_by not in MADE_BY:
         return None
     kind = call.args[0]
     if isinstance(kind, ast.Lambda):
         return "Any"
-    if isinstance(kind, ast.Call):  # _object(Kind), _exactly(kind)
+    if isinstance(kind, ast.Call):  # object_of(Kind), exactly(kind)
         kind = kind.args[0]
     name = ast.unparse(kind)
-    return f"tuple[{name}, ...]" if made_by == "_list" else name + MADE_BY[made_by]
+    return f"tuple[{name}, ...]" if made_by == "list_of" else name + MADE_BY[made_by]
 
 
 class Views(griffe.Extension):

@@ -14,7 +14,7 @@ from email.utils import format_datetime
 from typing import Any
 
 import pytest
-from trailseal import Client, _operations, errors
+from trailseal import Client, _call, errors
 from trailseal._flow import Attempt, Request, Response, run
 from trailseal._retry import Policy, attempts
 
@@ -65,7 +65,7 @@ def test_d2_what_may_have_been_done_is_not_done_again(engine: Engine) -> None:  
         client = engine.client(server.url)
         for made in range(1, UNKNOWN + 1):
             with pytest.raises(errors.ReadError) as caught:
-                engine(client._run(_operations.call(client._settings, kwargs)))
+                engine(client._run(_call.call(client._settings, kwargs)))
             assert (caught.value.code, caught.value.attempts) == ("outcome_unknown", 1)
             assert len(server.requests) == made
 
@@ -95,7 +95,7 @@ def test_d3_a_refused_connection_is_tried_again_for_any_method(
     thread.start()
     client = engine.client(f"http://127.0.0.1:{port}")
     kwargs = {"method": "POST", "url": "/v1/logs", "json": {"log_id": "a"}}
-    assert engine(client._run(_operations.call(client._settings, kwargs))).status == 200
+    assert engine(client._run(_call.call(client._settings, kwargs))).status == 200
     thread.join()
     assert b"Retry-Attempt:" in served[0]
 

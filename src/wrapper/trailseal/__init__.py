@@ -20,13 +20,9 @@ if TYPE_CHECKING:
     from trailseal._context import context
     from trailseal._events import Actor, Resource
     from trailseal._models import (
-        BatchItem,
-        BatchResult,
         Caller,
         Checkpoint,
         ConsistencyProof,
-        Download,
-        DownloadedFile,
         Event,
         Export,
         InclusionProof,
@@ -34,11 +30,17 @@ if TYPE_CHECKING:
         Page,
         Receipt,
         Schema,
-        UnreadFailuresWarning,
         Usage,
         VerificationKey,
     )
     from trailseal._pages import AsyncPager, AsyncSearch, Pager, Search
+    from trailseal._results import (
+        BatchItem,
+        BatchResult,
+        Download,
+        DownloadedFile,
+        UnreadFailuresWarning,
+    )
     from trailseal._signing import Ed25519Signer, Signer
     from trailseal.async_client import AsyncClient
     from trailseal.client import Client
@@ -49,13 +51,9 @@ _HOMES = {
     "_context": ["context"],
     "_events": ["Actor", "Resource"],
     "_models": [
-        "BatchItem",
-        "BatchResult",
         "Caller",
         "Checkpoint",
         "ConsistencyProof",
-        "Download",
-        "DownloadedFile",
         "Event",
         "Export",
         "InclusionProof",
@@ -63,10 +61,10 @@ _HOMES = {
         "Page",
         "Receipt",
         "Schema",
-        "UnreadFailuresWarning",
         "Usage",
         "VerificationKey",
     ],
+    "_results": ["BatchItem", "BatchResult", "Download", "DownloadedFile", "UnreadFailuresWarning"],
     "_signing": ["Ed25519Signer", "Signer"],
     "_pages": ["AsyncPager", "AsyncSearch", "Pager", "Search"],
     "async_client": ["AsyncClient"],

@@ -15,10 +15,11 @@ from collections.abc import AsyncIterable, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from trailseal._call import Raw
 from trailseal._context import Fields, filled
 from trailseal._events import EventLike, ready
 from trailseal._flow import Flow
-from trailseal._operations import Raw, log_batch
+from trailseal._operations import log_batch
 from trailseal._signing import is_local, prepare
 from trailseal.config import Settings
 from trailseal.errors import (

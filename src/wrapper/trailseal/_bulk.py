@@ -26,7 +26,7 @@ from typing import Any
 
 from trailseal._batches import Batch, Cutter, check_events
 from trailseal._events import EventLike
-from trailseal._models import BatchItem, BatchResult
+from trailseal._results import BatchItem, BatchResult
 from trailseal.errors import ApiError, ConfigurationError
 
 MAX_CONCURRENCY = 32  # a server's log takes one batch at a time: more would only wait there

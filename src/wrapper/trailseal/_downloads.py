@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from trailseal import errors
+from trailseal._call import request
 from trailseal._flow import Attempt, Flow, Request, Response
-from trailseal._operations import request
 from trailseal._retry import delay, may_retry
 from trailseal._targets import Target
 from trailseal.config import Settings

@@ -21,12 +21,14 @@ from trailseal_api.api.exports import (
 from trailseal_api.api.operations import cancel_operation, get_operation
 from trailseal_api.types import UNSET
 
-from trailseal import _operations, errors
+from trailseal import errors
+from trailseal._call import body, call, decoded, request
 from trailseal._downloads import fetch
 from trailseal._flow import Flow, Response
 from trailseal._ids import uuid7
-from trailseal._models import BatchResult, Export, Operation
-from trailseal._operations import request, results_of
+from trailseal._models import Export, Operation
+from trailseal._operations import results_of
+from trailseal._results import BatchResult
 from trailseal._targets import Target
 from trailseal.config import Settings
 from trailseal.errors import (
@@ -52,10 +54,10 @@ Reference = Operation | Export | AcceptedRequestError | OperationTimeoutError | 
 def create(settings: Settings, given: Mapping[str, Any], *, log_id: str | None) -> Flow[Operation]:
     """Start an export."""
     kwargs = create_export.request_kwargs(
-        body=_operations.body(given), log_id=log_id or UNSET, idempotency_key=uuid7()
+        body=body(given), log_id=log_id or UNSET, idempotency_key=uuid7()
     )
-    response = yield from _operations.call(settings, kwargs, replayable=True, accept=(202, 200))
-    return Operation(_operations.decoded(response))
+    response = yield from call(settings, kwargs, replayable=True, accept=(202, 200))
+    return Operation(decoded(response))
 
 
 def operation_id(reference: Reference) -> str:
@@ -143,7 +145,7 @@ def download(
     beside: dict[str, str] = {}
     if proved:
         kwargs = get_export_manifest.request_kwargs(export.id)
-        raw = _operations.decoded((yield from _operations.call(settings, kwargs)))
+        raw = decoded((yield from call(settings, kwargs)))
         if not all(isinstance(raw.get(each), str) for each in SIDECARS):
             raise UnexpectedResponseError("The manifest is not complete.")
         beside = {end: raw[each] for each, end in SIDECARS.items()}
@@ -158,8 +160,8 @@ def download(
 def cancel(settings: Settings, reference: Reference) -> Flow[Operation]:
     """Cancel an operation that goes on; one that ended stays as it is."""
     kwargs = cancel_operation.request_kwargs(operation_id(reference))
-    response = yield from _operations.call(settings, kwargs, replayable=True)
-    return Operation(_operations.decoded(response))
+    response = yield from call(settings, kwargs, replayable=True)
+    return Operation(decoded(response))
 
 
 def _look(
@@ -167,8 +169,8 @@ def _look(
 ) -> Flow[tuple[Operation, float | None]]:
     """Fetch an operation once, and how long the server asks to wait before the next look."""
     kwargs = get_operation.request_kwargs(identity, wait=hold or UNSET)
-    response = yield from _operations.call(settings, kwargs, accept=(200, 202), after=after)
-    return Operation(_operations.decoded(response)), _seconds(response)
+    response = yield from call(settings, kwargs, accept=(200, 202), after=after)
+    return Operation(decoded(response)), _seconds(response)
 
 
 def _seconds(response: Response) -> float | None:
@@ -178,7 +180,7 @@ def _seconds(response: Response) -> float | None:
 
 def _finished(settings: Settings, export_id: str) -> Flow[Export]:
     kwargs = get_export.request_kwargs(export_id)
-    export = Export(_operations.decoded((yield from _operations.call(settings, kwargs))))
+    export = Export(decoded((yield from call(settings, kwargs))))
     if export.state in {"pending", "running"}:
         text = f"Export {export.id} is {export.state}."
         raise AcceptedRequestError(text, operation_id=export.id, status=202)

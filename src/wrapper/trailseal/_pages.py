@@ -16,7 +16,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from trailseal._models import Checkpoint, Event, Page, View, _maybe, _object, _required, _time
+from trailseal._models import Checkpoint, Event, Page
+from trailseal._view import View, maybe, object_of, required, timestamp
 from trailseal.errors import ApiError, InvalidPageError
 
 if TYPE_CHECKING:
@@ -142,12 +143,12 @@ class SearchInfo(View):
     """What the server says of a stored search."""
 
     _shown = ("search_id", "count", "expires_at")
-    id = _required(str, "search_id")
-    log_id = _required(str)
-    count = _required(int)
-    count_exact = _required(bool)
-    expires_at = _time()
-    checkpoint = _maybe(_object(Checkpoint))
+    id = required(str, "search_id")
+    log_id = required(str)
+    count = required(int)
+    count_exact = required(bool)
+    expires_at = timestamp()
+    checkpoint = maybe(object_of(Checkpoint))
 
 
 class _Found:

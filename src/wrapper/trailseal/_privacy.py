@@ -17,17 +17,14 @@ from trailseal_api.api.erasures import (
     release_legal_hold,
 )
 from trailseal_api.api.policies import get_redaction_policy, update_redaction_policy
-from trailseal_api.types import UNSET
 
+from trailseal._call import all_items, body, call, decoded, or_unset
 from trailseal._flow import Flow
 from trailseal._ids import uuid7
 from trailseal._models import Erasure, Event, LegalHold, Operation, RedactionPolicy
-from trailseal._operations import body, call, decoded
 from trailseal._schemas import AsyncRun, Run
 from trailseal.config import Settings
-from trailseal.errors import ConfigurationError, UnexpectedResponseError
-
-MAX_PAGES = 100  # 100,000 erasures or holds: more is a loop
+from trailseal.errors import ConfigurationError
 
 
 class LegalHolds:
@@ -121,7 +118,7 @@ def redact(
     if isinstance(paths, str):
         raise ConfigurationError("paths is a list of JSON Pointers, such as ['/actor/email'].")
     given = body({"paths": list(paths), "reason": reason})
-    kwargs = redact_event.request_kwargs(event_id, body=given, log_id=_or_unset(log_id))
+    kwargs = redact_event.request_kwargs(event_id, body=given, log_id=or_unset(log_id))
     return Event(decoded((yield from call(settings, kwargs, replayable=True))))
 
 
@@ -129,7 +126,7 @@ def erase(settings: Settings, subject: str, reason: str, log_id: str | None) -> 
     """Begin an erasure."""
     given = body({"subject": subject, "reason": reason})
     kwargs = create_erasure.request_kwargs(
-        body=given, log_id=_or_unset(log_id), idempotency_key=uuid7()
+        body=given, log_id=or_unset(log_id), idempotency_key=uuid7()
     )
     response = yield from call(settings, kwargs, replayable=True, accept=(202, 200))
     return Operation(decoded(response))
@@ -137,7 +134,7 @@ def erase(settings: Settings, subject: str, reason: str, log_id: str | None) -> 
 
 def erasures(settings: Settings, log_id: str | None) -> Flow[tuple[Erasure, ...]]:
     """Fetch all pages of a log's erasures."""
-    return tuple(map(Erasure, (yield from _all(settings, list_erasures, log_id))))
+    return tuple(map(Erasure, (yield from all_items(settings, list_erasures, log_id=log_id))))
 
 
 def place(
@@ -146,7 +143,7 @@ def place(
     """Place a hold; replayable by its idempotency key."""
     given = body({"subject": subject, "reason": reason})
     kwargs = create_legal_hold.request_kwargs(
-        body=given, log_id=_or_unset(log_id), idempotency_key=uuid7()
+        body=given, log_id=or_unset(log_id), idempotency_key=uuid7()
     )
     response = yield from call(settings, kwargs, replayable=True, accept=(201, 200))
     return LegalHold(decoded(response))
@@ -154,7 +151,7 @@ def place(
 
 def held(settings: Settings, log_id: str | None) -> Flow[tuple[LegalHold, ...]]:
     """Fetch all pages of a log's holds."""
-    return tuple(map(LegalHold, (yield from _all(settings, list_legal_holds, log_id))))
+    return tuple(map(LegalHold, (yield from all_items(settings, list_legal_holds, log_id=log_id))))
 
 
 def release(settings: Settings, hold_id: str) -> Flow[LegalHold]:
@@ -165,7 +162,7 @@ def release(settings: Settings, hold_id: str) -> Flow[LegalHold]:
 
 def policy(settings: Settings, log_id: str | None) -> Flow[RedactionPolicy]:
     """Fetch a policy."""
-    kwargs = get_redaction_policy.request_kwargs(log_id=_or_unset(log_id))
+    kwargs = get_redaction_policy.request_kwargs(log_id=or_unset(log_id))
     return RedactionPolicy(decoded((yield from call(settings, kwargs))))
 
 
@@ -174,24 +171,5 @@ def set_policy(
 ) -> Flow[RedactionPolicy]:
     """Replace a policy."""
     given = body({"rules": [dict(rule) for rule in rules]})
-    kwargs = update_redaction_policy.request_kwargs(body=given, log_id=_or_unset(log_id))
+    kwargs = update_redaction_policy.request_kwargs(body=given, log_id=or_unset(log_id))
     return RedactionPolicy(decoded((yield from call(settings, kwargs, replayable=True))))
-
-
-def _all(settings: Settings, operation: Any, log_id: str | None) -> Flow[list[dict[str, Any]]]:
-    found: list[dict[str, Any]] = []
-    cursor: str | None = None
-    for _ in range(MAX_PAGES):
-        kwargs = operation.request_kwargs(
-            log_id=_or_unset(log_id), limit=1000, cursor=_or_unset(cursor)
-        )
-        raw = decoded((yield from call(settings, kwargs)))
-        found += raw.get("items") or []
-        cursor = raw.get("next_cursor")
-        if cursor is None:
-            return found
-    raise UnexpectedResponseError("The list does not end.")
-
-
-def _or_unset(value: str | None) -> Any:
-    return UNSET if value is None else value

@@ -9,19 +9,17 @@ from typing import Any, Protocol, TypeVar
 from trailseal_api.api.schemas import create_schema, list_schemas, validate_schema
 from trailseal_api.types import UNSET
 
+from trailseal._call import all_items, body, call, decoded, or_unset
 from trailseal._flow import Flow
 from trailseal._models import Schema
-from trailseal._operations import body, call, decoded
 from trailseal.config import Settings
 from trailseal.errors import (
     ConfigurationError,
     ErrorDetail,
     SchemaNotRegisteredError,
-    UnexpectedResponseError,
 )
 
 MAX_TEXT = 262_144  # characters of a schema, by the contract
-MAX_PAGES = 100  # 100,000 versions: more is a loop
 
 T = TypeVar("T")
 SchemaLike = Mapping[str, Any] | str | PurePath
@@ -127,7 +125,7 @@ def get(settings: Settings, schema_id: str, version: str | None) -> Flow[Schema]
     """Fetch one version, or the latest: ids are free text, so they are looked for in the list."""
     kwargs = list_schemas.request_kwargs(
         schema_id=schema_id,
-        version=UNSET if version is None else version,
+        version=or_unset(version),
         latest=True if version is None else UNSET,
         limit=1,
     )
@@ -140,21 +138,8 @@ def get(settings: Settings, schema_id: str, version: str | None) -> Flow[Schema]
 
 def listed(settings: Settings, *, schema_id: str | None, latest: bool) -> Flow[tuple[Schema, ...]]:
     """Fetch all pages."""
-    found: list[Schema] = []
-    cursor: str | None = None
-    for _ in range(MAX_PAGES):
-        kwargs = list_schemas.request_kwargs(
-            schema_id=UNSET if schema_id is None else schema_id,
-            latest=latest or UNSET,
-            limit=1000,
-            cursor=UNSET if cursor is None else cursor,
-        )
-        raw = decoded((yield from call(settings, kwargs)))
-        found += map(Schema, raw.get("items") or [])
-        cursor = raw.get("next_cursor")
-        if cursor is None:
-            return tuple(found)
-    raise UnexpectedResponseError("The list of schemas does not end.")
+    raws = yield from all_items(settings, list_schemas, schema_id=schema_id, latest=latest or None)
+    return tuple(map(Schema, raws))
 
 
 def validate(settings: Settings, schema: SchemaLike) -> Flow[tuple[ErrorDetail, ...]]:

@@ -18,12 +18,12 @@ from typing import IO, Self, cast
 from trailseal_api.api.uploads import complete_upload, create_upload, upload_content
 from trailseal_api.types import UNSET
 
+from trailseal._call import body, call, decoded
 from trailseal._context import Fields, filled
 from trailseal._events import EventLike
 from trailseal._flow import Flow
 from trailseal._ids import uuid7
 from trailseal._models import Operation
-from trailseal._operations import body, call, decoded
 from trailseal._signing import is_local, prepare
 from trailseal.config import Settings
 from trailseal.errors import (

@@ -26,6 +26,7 @@ from trailseal import (
     _checks,
     _downloads,
     _exports,
+    _filters,
     _operations,
     _privacy,
     _signing,
@@ -38,15 +39,12 @@ from trailseal._boto import PAGEABLE, AsyncPaginator, AsyncWaiter
 from trailseal._bulk import Items, acollect, acut, adrive, aeach, aonly
 from trailseal._context import Fields, check_fields, filled, joined
 from trailseal._events import EventFields, EventLike, Prepared
+from trailseal._filters import Filters
 from trailseal._flow import Flow, arun
 from trailseal._models import (
-    BatchItem,
-    BatchResult,
     Caller,
     Checkpoint,
     ConsistencyProof,
-    Download,
-    DownloadedFile,
     Erasure,
     Event,
     Export,
@@ -57,9 +55,9 @@ from trailseal._models import (
     Usage,
     VerificationKey,
 )
-from trailseal._operations import Filters
 from trailseal._pages import AsyncPager, AsyncSearch
 from trailseal._privacy import AsyncLegalHolds, AsyncRedactionPolicies
+from trailseal._results import BatchItem, BatchResult, Download, DownloadedFile
 from trailseal._schemas import AsyncSchemas
 from trailseal._signing import Signer
 from trailseal._transport import AsyncTransport
@@ -543,7 +541,7 @@ class AsyncClient:
             InvalidPageError: `limit` or `offset` is out of range; found before any I/O.
             InvalidQueryError: A value is not understood.
         """
-        _operations.check_page(limit, offset)
+        _filters.check_page(limit, offset)
         verification = self._verification(verify)
         proof = include_proof or verification is not None
         include = [name for name, on in (("proof", proof), ("total", include_total)) if on]
@@ -554,7 +552,7 @@ class AsyncClient:
             "wait": wait,
             "log_id": log_id,
         }
-        values = _operations.filter_values(filters)
+        values = _filters.filter_values(filters)
 
         async def fetch(cursor: str | None) -> Page:
             skip = offset if cursor is None else None
@@ -595,13 +593,13 @@ class AsyncClient:
             InvalidPageError: `limit` is out of range; found before any I/O.
             InvalidQueryError: The query is not understood; `.errors` name the position.
         """
-        _operations.check_page(limit, None)
+        _filters.check_page(limit, None)
         verification = self._verification(verify)
         given = {
             "query": query or None,
             "restrictions": dict(restrictions) if restrictions is not None else None,
-            "start": _operations.moment(start, "start"),
-            "end": _operations.moment(end, "end"),
+            "start": _filters.moment(start, "start"),
+            "end": _filters.moment(end, "end"),
             "last": last,
             "time_field": time_field,
             "order": order,
@@ -647,7 +645,7 @@ class AsyncClient:
         `InvalidPageError` where `limit` or `offset` is out of range, before any I/O. With `verify`
         every event comes with its `verdict`.
         """
-        _operations.check_page(limit, offset)
+        _filters.check_page(limit, offset)
         verification = self._verification(verify)
         given = {
             "limit": limit,
@@ -679,7 +677,7 @@ class AsyncClient:
         `none` or `gzip`. Give the operation to `wait` or `poll_result`, its id to
         `download_results`. Only an ascending `jsonl` without filters can be proved complete.
         """
-        values = _operations.filter_values(filters)
+        values = _filters.filter_values(filters)
         times = {name: values.pop(name, None) for name in ("start", "end", "last", "time_field")}
         given = {
             "format": format,
@@ -907,8 +905,8 @@ class AsyncClient:
         """
         given = _signing.registered(signer) | {
             "owner": owner,
-            "valid_from": _operations.moment(valid_from, "valid_from"),
-            "valid_to": _operations.moment(valid_to, "valid_to"),
+            "valid_from": _filters.moment(valid_from, "valid_from"),
+            "valid_to": _filters.moment(valid_to, "valid_to"),
         }
         return await self._run(_operations.register_key(self._settings, given, log_id=log_id))
 

@@ -23,6 +23,7 @@ from trailseal import (
     _checks,
     _downloads,
     _exports,
+    _filters,
     _operations,
     _privacy,
     _signing,
@@ -35,15 +36,12 @@ from trailseal._boto import PAGEABLE, Paginator, Waiter
 from trailseal._bulk import Items, collect, cut, drive, each, only
 from trailseal._context import Fields, check_fields, filled, joined
 from trailseal._events import EventFields, EventLike, Prepared
+from trailseal._filters import Filters
 from trailseal._flow import Flow, run
 from trailseal._models import (
-    BatchItem,
-    BatchResult,
     Caller,
     Checkpoint,
     ConsistencyProof,
-    Download,
-    DownloadedFile,
     Erasure,
     Event,
     Export,
@@ -54,9 +52,9 @@ from trailseal._models import (
     Usage,
     VerificationKey,
 )
-from trailseal._operations import Filters
 from trailseal._pages import Pager, Search
 from trailseal._privacy import LegalHolds, RedactionPolicies
+from trailseal._results import BatchItem, BatchResult, Download, DownloadedFile
 from trailseal._schemas import Schemas
 from trailseal._signing import Signer
 from trailseal._transport import Transport
@@ -534,7 +532,7 @@ class Client:
             InvalidPageError: `limit` or `offset` is out of range; found before any I/O.
             InvalidQueryError: A value is not understood.
         """
-        _operations.check_page(limit, offset)
+        _filters.check_page(limit, offset)
         verification = self._verification(verify)
         proof = include_proof or verification is not None
         include = [name for name, on in (("proof", proof), ("total", include_total)) if on]
@@ -545,7 +543,7 @@ class Client:
             "wait": wait,
             "log_id": log_id,
         }
-        values = _operations.filter_values(filters)
+        values = _filters.filter_values(filters)
 
         def fetch(cursor: str | None) -> Page:
             skip = offset if cursor is None else None
@@ -586,13 +584,13 @@ class Client:
             InvalidPageError: `limit` is out of range; found before any I/O.
             InvalidQueryError: The query is not understood; `.errors` name the position.
         """
-        _operations.check_page(limit, None)
+        _filters.check_page(limit, None)
         verification = self._verification(verify)
         given = {
             "query": query or None,
             "restrictions": dict(restrictions) if restrictions is not None else None,
-            "start": _operations.moment(start, "start"),
-            "end": _operations.moment(end, "end"),
+            "start": _filters.moment(start, "start"),
+            "end": _filters.moment(end, "end"),
             "last": last,
             "time_field": time_field,
             "order": order,
@@ -636,7 +634,7 @@ class Client:
         `InvalidPageError` where `limit` or `offset` is out of range, before any I/O. With `verify`
         every event comes with its `verdict`.
         """
-        _operations.check_page(limit, offset)
+        _filters.check_page(limit, offset)
         verification = self._verification(verify)
         given = {
             "limit": limit,
@@ -668,7 +666,7 @@ class Client:
         `none` or `gzip`. Give the operation to `wait` or `poll_result`, its id to
         `download_results`. Only an ascending `jsonl` without filters can be proved complete.
         """
-        values = _operations.filter_values(filters)
+        values = _filters.filter_values(filters)
         times = {name: values.pop(name, None) for name in ("start", "end", "last", "time_field")}
         given = {
             "format": format,
@@ -894,8 +892,8 @@ class Client:
         """
         given = _signing.registered(signer) | {
             "owner": owner,
-            "valid_from": _operations.moment(valid_from, "valid_from"),
-            "valid_to": _operations.moment(valid_to, "valid_to"),
+            "valid_from": _filters.moment(valid_from, "valid_from"),
+            "valid_to": _filters.moment(valid_to, "valid_to"),
         }
         return self._run(_operations.register_key(self._settings, given, log_id=log_id))
 

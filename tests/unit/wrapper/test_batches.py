@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trailseal import AsyncClient, UnreadFailuresWarning, _batches, config, errors
 from trailseal._batches import Batch, Cutter
-from trailseal._models import BatchResult
+from trailseal._results import BatchResult
 
 from .conftest import Script, Side, answer, make_key
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trailseal import errors
 from trailseal._flow import Response
-from trailseal._models import BatchResult
+from trailseal._results import BatchResult
 from trailseal.errors import ApiError, TrailSealError, from_response, from_transport
 
 SPEC = Path(__file__).parents[3] / "spec/openapi.yaml"

@@ -140,14 +140,12 @@ def _server(client: "Client") -> tuple[tuple[dict[str, Any], str, float] | None,
     """What /healthz says, its Date, and our clock in the middle of the call."""
     from trailseal_api.api.health import get_health  # noqa: PLC0415  # loads httpx
 
-    from trailseal import _operations, errors  # noqa: PLC0415
+    from trailseal import _call, errors  # noqa: PLC0415
 
     began = time.time()
     try:
-        response = run(
-            client, lambda settings: _operations.call(settings, get_health.request_kwargs())
-        )
-        health = _operations.decoded(response)
+        response = run(client, lambda settings: _call.call(settings, get_health.request_kwargs()))
+        health = _call.decoded(response)
     except errors.TransportError as error:
         return None, Check("server", FAIL, str(error.args[0]), _why(error), UNREACHABLE)
     except errors.ApiError as error:

@@ -76,7 +76,7 @@ def create(
     with session.client() as client:
         from trailseal_api.api.api_keys import create_api_key  # noqa: PLC0415  # loads httpx
 
-        from trailseal._operations import body  # noqa: PLC0415
+        from trailseal._call import body  # noqa: PLC0415
 
         _show_secret(session, ask(client, create_api_key.request_kwargs(body=body(given))))
 
@@ -93,7 +93,7 @@ def rotate(
     with session.client() as client:
         from trailseal_api.api.api_keys import rotate_api_key  # noqa: PLC0415  # loads httpx
 
-        from trailseal._operations import body  # noqa: PLC0415
+        from trailseal._call import body  # noqa: PLC0415
 
         kwargs = rotate_api_key.request_kwargs(key_id, body=body({"grace_seconds": grace}))
         _show_secret(session, ask(client, kwargs))

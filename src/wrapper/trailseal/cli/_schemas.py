@@ -109,7 +109,7 @@ def validate(
         with session.client() as client:
             from trailseal_api.api.schemas import validate_schema  # noqa: PLC0415  # loads httpx
 
-            from trailseal._operations import body  # noqa: PLC0415  # as above
+            from trailseal._call import body  # noqa: PLC0415  # as above
 
             result = ask(client, validate_schema.request_kwargs(body=body(given)), replayable=True)
     name = file if "\n" not in file and not file.lstrip().startswith("{") else "the text"

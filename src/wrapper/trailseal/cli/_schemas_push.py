@@ -167,7 +167,7 @@ def _judge(client: Client, schema: LocalSchema, rule: str) -> list[str]:
     """What the server would say to a version."""
     from trailseal_api.api.schemas import validate_schema  # noqa: PLC0415  # loads httpx
 
-    from trailseal._operations import body  # noqa: PLC0415  # as above
+    from trailseal._call import body  # noqa: PLC0415  # as above
 
     given = {"document": schema.document, "compatibility": rule}
     answer = ask(client, validate_schema.request_kwargs(body=body(given)), replayable=True)

@@ -96,11 +96,11 @@ def run(client: Client, flow: Callable[[Any], Flow[T]]) -> T:
 
 def ask(client: Client, kwargs: dict[str, Any], **options: Any) -> dict[str, Any]:
     """Send what a generated `request_kwargs` built and read the JSON object that comes back."""
-    from trailseal import _operations  # noqa: PLC0415  # loads httpx
+    from trailseal import _call  # noqa: PLC0415  # loads httpx
 
     given = {"accept": (200, 201), **options}
-    response = run(client, lambda settings: _operations.call(settings, kwargs, **given))
-    return _operations.decoded(response)
+    response = run(client, lambda settings: _call.call(settings, kwargs, **given))
+    return _call.decoded(response)
 
 
 def listed(client: Client, request: Callable[..., dict[str, Any]]) -> Any:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from trailseal.verify.errors import TrailSealError
 
 if TYPE_CHECKING:
-    from trailseal._models import BatchResult
+    from trailseal._results import BatchResult
 
 MAX_DETAIL = 500  # characters of the server's text in a message: a line or a few, not a page
 MAX_DETAILS = 1000  # one for each event of the largest batch
