@@ -36,11 +36,11 @@ demo: $(VENV)/.runtime ## log, search, export, verify: this repository's history
 test: setup ## run the tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
-generate: setup ## spec/openapi.yaml -> generated/, async_client.py -> client.py
+generate: setup ## spec/openapi.yaml -> generated/, the asynchronous client -> the blocking one
 	@$(BIN)/python generator/generate.py
 	@$(BIN)/python generator/blocking.py
 
-generate-check: setup ## fail if generated/ is not what the spec makes
+generate-check: setup ## fail if what is generated is not what its source makes
 	@$(BIN)/python generator/generate.py --check
 	@$(BIN)/python generator/blocking.py --check
 
@@ -94,7 +94,7 @@ attack: setup ## attacks on bundles, notes, proofs and parsers, in minutes
 # mutmut 3 does not know pytest 9.
 $(VENV)/mutants/.made: $(VENV)/.made
 	@$(PYTHON) -m venv $(VENV)/mutants
-	@$(VENV)/mutants/bin/python -m pip --disable-pip-version-check --quiet install mutmut==3.3.1 'pytest<9' hypothesis==6.170.15 cryptography rfc8785 orjson typer
+	@$(VENV)/mutants/bin/python -m pip --disable-pip-version-check --quiet install mutmut==3.3.1 'pytest<9' hypothesis==6.170.15 cryptography rfc8785 orjson pynacl typer
 	@touch $@
 
 mutants: setup $(VENV)/mutants/.made ## mutation testing of the verifier, about an hour; ARGS='trailseal.verify.merkle.*'

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from trailseal import errors, verify
+    from trailseal._async.pagers import AsyncPager, AsyncSearch
     from trailseal._audit import Audit
+    from trailseal._blocking.pagers import Pager, Search
     from trailseal._context import context
     from trailseal._events import Actor, Resource
     from trailseal._models import (
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
         Usage,
         VerificationKey,
     )
-    from trailseal._pages import AsyncPager, AsyncSearch, Pager, Search
     from trailseal._results import (
         BatchItem,
         BatchResult,
@@ -47,7 +48,9 @@ if TYPE_CHECKING:
     from trailseal.errors import TrailSealError
 
 _HOMES = {
+    "_async.pagers": ["AsyncPager", "AsyncSearch"],
     "_audit": ["Audit"],
+    "_blocking.pagers": ["Pager", "Search"],
     "_context": ["context"],
     "_events": ["Actor", "Resource"],
     "_models": [
@@ -66,7 +69,6 @@ _HOMES = {
     ],
     "_results": ["BatchItem", "BatchResult", "Download", "DownloadedFile", "UnreadFailuresWarning"],
     "_signing": ["Ed25519Signer", "Signer"],
-    "_pages": ["AsyncPager", "AsyncSearch", "Pager", "Search"],
     "async_client": ["AsyncClient"],
     "client": ["Client"],
     "errors": ["TrailSealError"],

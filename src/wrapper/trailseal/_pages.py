@@ -12,11 +12,10 @@ Iterating a pager again starts again. `AsyncPager` is the same with `async for`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from trailseal._models import Checkpoint, Event, Page
+from trailseal._models import Checkpoint, Page
 from trailseal._view import View, maybe, object_of, required, timestamp
 from trailseal.errors import ApiError, InvalidPageError
 
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
     from trailseal._verifying import Verification
 
 MAX_PAGES = 1_000_000  # a billion events at 1,000 a page: beyond, make an export
-
-Fetch = Callable[[str | None], Page]
-AsyncFetch = Callable[[str | None], Awaitable[Page]]
 
 
 class Walk:
@@ -50,8 +46,8 @@ class Walk:
         error.continuation_token = self.token
 
 
-class _Pages:
-    """What both pagers know: where to begin, and where the last iteration is."""
+class Pages:
+    """What `Pager` and `AsyncPager` know: where to begin, and where the last iteration is."""
 
     verification: Verification | None = None  # with `verify=True`: what was checked so far
 
@@ -74,71 +70,6 @@ class _Pages:
         return self._walk
 
 
-class Pager(_Pages):
-    """Iterate it for events, or `.pages()` for pages."""
-
-    def __init__(self, fetch: Fetch, token: str | None = None, first: Page | None = None) -> None:
-        super().__init__(token, first)
-        self._fetch = fetch
-
-    def __iter__(self) -> Iterator[Event]:
-        for page in self.pages():
-            yield from page.items
-
-    def pages(self) -> Iterator[Page]:
-        """Yield pages, each fetched when it is asked for."""
-        walk = self._begin()
-        while not walk.done:  # bounded by MAX_PAGES in Walk.turn
-            try:
-                page = walk.first or self._fetch(walk.token)
-                walk.first = None
-                yield page
-                walk.turn(page)
-            except ApiError as error:
-                walk.blame(error)
-                raise
-
-    def resume_from(self, token: str | None) -> Pager:
-        """Return the same list from a `continuation_token` (or a page's cursor) on."""
-        other = Pager(self._fetch, token)
-        other.verification = self.verification
-        return other
-
-
-class AsyncPager(_Pages):
-    """Iterate it with `async for` for events, or `.pages()` for pages."""
-
-    def __init__(
-        self, fetch: AsyncFetch, token: str | None = None, first: Page | None = None
-    ) -> None:
-        super().__init__(token, first)
-        self._fetch = fetch
-
-    async def __aiter__(self) -> AsyncIterator[Event]:
-        async for page in self.pages():
-            for event in page.items:
-                yield event
-
-    async def pages(self) -> AsyncIterator[Page]:
-        """Yield pages, each fetched when it is asked for."""
-        walk = self._begin()
-        while not walk.done:  # bounded by MAX_PAGES in Walk.turn
-            try:
-                page = walk.first or await self._fetch(walk.token)
-                walk.first = None
-                yield page
-                walk.turn(page)
-            except ApiError as error:
-                walk.blame(error)
-                raise
-
-    def resume_from(self, token: str | None) -> AsyncPager:
-        """Return the same list from a `continuation_token` (or a page's cursor) on."""
-        other = AsyncPager(self._fetch, token)
-        other.verification = self.verification
-        return other
-
-
 class SearchInfo(View):
     """What the server says of a stored search."""
 
@@ -151,7 +82,7 @@ class SearchInfo(View):
     checkpoint = maybe(object_of(Checkpoint))
 
 
-class _Found:
+class Found:
     """The members of a stored search, for both `Search` and `AsyncSearch`."""
 
     info: SearchInfo
@@ -183,19 +114,3 @@ class _Found:
 
     def __repr__(self) -> str:
         return repr(self.info).replace("SearchInfo", type(self).__name__)
-
-
-class Search(_Found, Pager):
-    """A stored search: a pager over its events, beginning with the page that came with it."""
-
-    def __init__(self, raw: dict[str, Any], fetch: Fetch) -> None:
-        super().__init__(fetch, None, Page(raw))
-        self.info = SearchInfo(raw)
-
-
-class AsyncSearch(_Found, AsyncPager):
-    """A stored search: a pager over its events, beginning with the page that came with it."""
-
-    def __init__(self, raw: dict[str, Any], fetch: AsyncFetch) -> None:
-        super().__init__(fetch, None, Page(raw))
-        self.info = SearchInfo(raw)

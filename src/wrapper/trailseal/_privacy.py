@@ -1,4 +1,4 @@
-"""Redaction, erasure, legal holds and redaction policies: the flows, and the two namespaces.
+"""Redaction, erasure, legal holds and redaction policies.
 
 All of it needs a key with the scope `privacy`, and is about one log.
 """
@@ -22,93 +22,8 @@ from trailseal._call import all_items, body, call, decoded, or_unset
 from trailseal._flow import Flow
 from trailseal._ids import uuid7
 from trailseal._models import Erasure, Event, LegalHold, Operation, RedactionPolicy
-from trailseal._schemas import AsyncRun, Run
 from trailseal.config import Settings
 from trailseal.errors import ConfigurationError
-
-
-class LegalHolds:
-    """Duties to keep events: they stop redaction, erasure and retention until they are released."""
-
-    def __init__(self, settings: Settings, run: Run) -> None:
-        self._settings, self._run = settings, run
-
-    def place(
-        self, reason: str, *, subject: str | None = None, log_id: str | None = None
-    ) -> LegalHold:
-        """Hold the events that name a subject, or without one the whole log."""
-        return self._run(place(self._settings, reason, subject, log_id))
-
-    def list(self, *, log_id: str | None = None) -> tuple[LegalHold, ...]:
-        """Fetch all holds on a log, newest first, released ones included."""
-        return self._run(held(self._settings, log_id))
-
-    def release(self, hold_id: str) -> LegalHold:
-        """End a hold; one that has ended stays as it is. Raises `NotFoundError`."""
-        return self._run(release(self._settings, hold_id))
-
-
-class AsyncLegalHolds:
-    """Duties to keep events: they stop redaction, erasure and retention until they are released."""
-
-    def __init__(self, settings: Settings, run: AsyncRun) -> None:
-        self._settings, self._run = settings, run
-
-    async def place(
-        self, reason: str, *, subject: str | None = None, log_id: str | None = None
-    ) -> LegalHold:
-        """Hold the events that name a subject, or without one the whole log."""
-        return await self._run(place(self._settings, reason, subject, log_id))
-
-    async def list(self, *, log_id: str | None = None) -> tuple[LegalHold, ...]:
-        """Fetch all holds on a log, newest first, released ones included."""
-        return await self._run(held(self._settings, log_id))
-
-    async def release(self, hold_id: str) -> LegalHold:
-        """End a hold; one that has ended stays as it is. Raises `NotFoundError`."""
-        return await self._run(release(self._settings, hold_id))
-
-
-class RedactionPolicies:
-    """What the server takes out of `data` of arriving events, after it committed to them."""
-
-    def __init__(self, settings: Settings, run: Run) -> None:
-        self._settings, self._run = settings, run
-
-    def get(self, *, log_id: str | None = None) -> RedactionPolicy:
-        """Fetch a log's policy; without one, `rules` are empty."""
-        return self._run(policy(self._settings, log_id))
-
-    def set(
-        self, rules: Iterable[Mapping[str, Any]], *, log_id: str | None = None
-    ) -> RedactionPolicy:
-        """Replace a log's policy for events that arrive from now on; no rules end it.
-
-        A rule is `{schema_id, allowed_classes, allowed_properties, method}`: `schema_id` `*` is
-        for all other events, `method` is `drop mask hash`.
-        """
-        return self._run(set_policy(self._settings, rules, log_id))
-
-
-class AsyncRedactionPolicies:
-    """What the server takes out of `data` of arriving events, after it committed to them."""
-
-    def __init__(self, settings: Settings, run: AsyncRun) -> None:
-        self._settings, self._run = settings, run
-
-    async def get(self, *, log_id: str | None = None) -> RedactionPolicy:
-        """Fetch a log's policy; without one, `rules` are empty."""
-        return await self._run(policy(self._settings, log_id))
-
-    async def set(
-        self, rules: Iterable[Mapping[str, Any]], *, log_id: str | None = None
-    ) -> RedactionPolicy:
-        """Replace a log's policy for events that arrive from now on; no rules end it.
-
-        A rule is `{schema_id, allowed_classes, allowed_properties, method}`: `schema_id` `*` is
-        for all other events, `method` is `drop mask hash`.
-        """
-        return await self._run(set_policy(self._settings, rules, log_id))
 
 
 def redact(

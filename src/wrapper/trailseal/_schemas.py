@@ -1,10 +1,10 @@
-"""Event schemas at the server: `client.schemas`, and which version `emit` means."""
+"""Event schemas at the server: the flows of `client.schemas`, and which version `emit` means."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import PurePath
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from trailseal_api.api.schemas import create_schema, list_schemas, validate_schema
 from trailseal_api.types import UNSET
@@ -21,98 +21,7 @@ from trailseal.errors import (
 
 MAX_TEXT = 262_144  # characters of a schema, by the contract
 
-T = TypeVar("T")
 SchemaLike = Mapping[str, Any] | str | PurePath
-
-
-class Run(Protocol):
-    def __call__(self, flow: Flow[T]) -> T: ...
-
-
-class AsyncRun(Protocol):
-    async def __call__(self, flow: Flow[T]) -> T: ...
-
-
-class Schemas:
-    """The event schemas of the server; each id and version is one object, for ever."""
-
-    def __init__(self, settings: Settings, run: Run) -> None:
-        self._settings, self._run = settings, run
-
-    def register(
-        self,
-        schema: SchemaLike,
-        *,
-        schema_id: str | None = None,
-        version: str | None = None,
-        compatibility: str | None = None,
-    ) -> Schema:
-        """Register a version of a JSON Schema (draft 7 or 2020-12); the same one again is fine.
-
-        `schema` is a mapping, the text of JSON or YAML, or a path to such a file. Its `$id` and
-        `version` count unless `schema_id` and `version` are given. `compatibility` with the last
-        version is `backward` (its events must be valid in this one) or `none`.
-
-        Raises:
-            SchemaInvalidError: It is no valid schema; `.errors` name each fault.
-            SchemaConflictError: This version has other content, or breaks its predecessor.
-        """
-        given = {"schema_id": schema_id, "version": version, "compatibility": compatibility}
-        return self._run(register(self._settings, schema, given))
-
-    def get(self, schema_id: str, version: str | None = None) -> Schema:
-        """Fetch a version, or the latest one; raises `SchemaNotRegisteredError`."""
-        return self._run(get(self._settings, schema_id, version))
-
-    def list(self, schema_id: str | None = None, *, latest: bool = False) -> tuple[Schema, ...]:
-        """Fetch all versions, or those of one schema, or with `latest` the last of each."""
-        return self._run(listed(self._settings, schema_id=schema_id, latest=latest))
-
-    def validate(self, schema: SchemaLike) -> tuple[ErrorDetail, ...]:
-        """Say what is wrong with a schema, without registering it; empty if nothing is."""
-        return self._run(validate(self._settings, schema))
-
-
-class AsyncSchemas:
-    """The event schemas of the server; each id and version is one object, for ever."""
-
-    def __init__(self, settings: Settings, run: AsyncRun) -> None:
-        self._settings, self._run = settings, run
-
-    async def register(
-        self,
-        schema: SchemaLike,
-        *,
-        schema_id: str | None = None,
-        version: str | None = None,
-        compatibility: str | None = None,
-    ) -> Schema:
-        """Register a version of a JSON Schema (draft 7 or 2020-12); the same one again is fine.
-
-        `schema` is a mapping, the text of JSON or YAML, or a path to such a file. Its `$id` and
-        `version` count unless `schema_id` and `version` are given. `compatibility` with the last
-        version is `backward` (its events must be valid in this one) or `none`.
-
-        Raises:
-            SchemaInvalidError: It is no valid schema; `.errors` name each fault.
-            SchemaConflictError: This version has other content, or breaks its predecessor.
-        """
-        given = {"schema_id": schema_id, "version": version, "compatibility": compatibility}
-        return await self._run(register(self._settings, schema, given))
-
-    async def get(self, schema_id: str, version: str | None = None) -> Schema:
-        """Fetch a version, or the latest one; raises `SchemaNotRegisteredError`."""
-        return await self._run(get(self._settings, schema_id, version))
-
-    async def list(
-        self, schema_id: str | None = None, *, latest: bool = False
-    ) -> tuple[Schema, ...]:
-        """Fetch all versions, or those of one schema, or with `latest` the last of each."""
-        return await self._run(listed(self._settings, schema_id=schema_id, latest=latest))
-
-    async def validate(self, schema: SchemaLike) -> tuple[ErrorDetail, ...]:
-        """Say what is wrong with a schema, without registering it; empty if nothing is."""
-        return await self._run(validate(self._settings, schema))
 
 
 def register(settings: Settings, schema: SchemaLike, given: Mapping[str, Any]) -> Flow[Schema]:

@@ -1,0 +1,98 @@
+"""Logging events one by one."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import Any, Unpack
+
+from trailseal import _operations, _schemas, _signing
+from trailseal._async.core import AsyncCore
+from trailseal._context import filled
+from trailseal._events import EventFields, EventLike, Prepared
+from trailseal._models import Receipt
+
+
+class AsyncWriting(AsyncCore):
+    """`log`, `log_event`, `emit`."""
+
+    async def log(
+        self,
+        action: str,
+        *,
+        log_id: str | None = None,
+        include_proof: bool = False,
+        verify: bool | None = None,
+        **fields: Unpack[EventFields],
+    ) -> Receipt:
+        """Log that something was done, durable before it returns.
+
+        `action` is dotted lower case: `invoice.deleted`. `actor` is an id, an `Actor` or a
+        mapping; `resource` an id, `(type, id)`, `(type, id, name)`, a `Resource` or a mapping.
+        All fields are in `EventFields`. A missing `id` (UUIDv7) is filled in, and `occurred_at`
+        with it; the id makes the client's own retries safe. With an `id` of yours the same call
+        can be made again at any time: it answers the first receipt. With `include_proof` the
+        server waits up to 3 s for a checkpoint, else `receipt.proof` is None.
+
+        With `verify` the receipt is proved: that the log's entry commits to what was sent, that it
+        is in the log, and that the log only grew since it was last seen.
+
+        Raises:
+            IntegrityError: With `verify`. The event is logged: `.subject` is the receipt.
+            EventValidationError: A field is unknown, missing or too long; found before any I/O.
+            EventConflictError: The id was logged before with other content.
+            TransportError: No answer; the event may have been logged.
+        """
+        event = {"action": action, **fields}
+        options = {"include_proof": include_proof, "verify": verify}
+        return await self.log_event(event, log_id=log_id, **options)  # type: ignore[arg-type]
+
+    async def log_event(
+        self,
+        event: EventLike,
+        *,
+        log_id: str | None = None,
+        include_proof: bool = False,
+        verify: bool | None = None,
+    ) -> Receipt:
+        """Log an event given as a mapping, which is not changed; else as `log`."""
+        check = self._verifies(verify)
+        prepared, proof = await self._prepare(event, seeds=check), include_proof or check
+        receipt = await self._run(
+            _operations.log(self._settings, prepared, log_id=log_id, include_proof=proof)
+        )
+        return await self._proved(prepared, receipt) if check else receipt
+
+    async def emit(
+        self,
+        schema: str,
+        data: Any,
+        *,
+        version: str | None = None,
+        action: str | None = None,
+        log_id: str | None = None,
+        **fields: Any,
+    ) -> Receipt:
+        """Log an event whose `data` follows a registered schema, which the server checks.
+
+        `version` is the schema's latest if left out, which costs a request more; `action` is the
+        schema's id. All other fields are those of `log`.
+
+        Raises:
+            SchemaNotRegisteredError: There is no such schema, or version of it.
+            EventValidationError: The data does not follow it; nothing was logged.
+        """
+        if version is None:
+            latest = await self._run(_schemas.get(self._settings, schema, None))
+            version = latest.version
+        named = {"action": action or schema, "schema": {"id": schema, "version": version}}
+        return await self.log_event({**fields, **named, "data": data}, log_id=log_id)
+
+    async def _prepare(self, event: EventLike, *, seeds: bool = False) -> Prepared:
+        full, tenant, signer = (
+            filled(event, self._bound),
+            self._settings.tenant,
+            self._settings.signer,
+        )
+        make = partial(_signing.prepare, full, tenant=tenant, signer=signer, seeds=seeds)
+        return make() if _signing.is_local(signer) else await asyncio.to_thread(make)
