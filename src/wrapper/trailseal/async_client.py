@@ -40,15 +40,15 @@ if TYPE_CHECKING:
     from trailseal.verify import TrustPolicy
 
 
-class AsyncClient(
-    AsyncWriting,
-    AsyncBulk,
-    AsyncReading,
-    AsyncExports,
-    AsyncProofs,
-    AsyncPrivacy,
-    AsyncAccount,
+class AsyncClient(  # the reference begins with the last
     AsyncBoto,
+    AsyncAccount,
+    AsyncPrivacy,
+    AsyncProofs,
+    AsyncExports,
+    AsyncReading,
+    AsyncBulk,
+    AsyncWriting,
 ):
     """Logs events to a TrailSeal server and reads, proves and exports them.
 

@@ -40,15 +40,15 @@ if TYPE_CHECKING:
     from trailseal.verify import TrustPolicy
 
 
-class Client(
-    Writing,
-    Bulk,
-    Reading,
-    Exports,
-    Proofs,
-    Privacy,
-    Account,
+class Client(  # the reference begins with the last
     Boto,
+    Account,
+    Privacy,
+    Proofs,
+    Exports,
+    Reading,
+    Bulk,
+    Writing,
 ):
     """Logs events to a TrailSeal server and reads, proves and exports them.
 
