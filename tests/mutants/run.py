@@ -1,98 +1,232 @@
 """Mutation testing of `trailseal.verify`: `make mutants`.
 
 mutmut changes the verifier's code in one small way after the other; a change that no test notices
-is a gap. It works in a copied tree, because mutmut names what it changes by its folder, and wants
-to find `src/trailseal` there. Its environment needs what the verifier and its tests need.
+is a gap. Its own runner starts pytest anew for each mutant and has limits by the clock, and it
+leaves alone whatever is decorated (class methods, properties, all of a dataclass). So here
 
-    run.py MUTMUT [--keep FOLDER] [NAME…]      NAME: trailseal.verify.merkle.* and the like
+1. a copy of the verifier is made in which decorated functions and methods are plain functions that
+   the class names, and mutmut makes the mutants of that;
+2. the tests run once, each noting which functions it calls and how long it takes;
+3. for each mutant a fork of this process runs the tests that call its function, the fastest first,
+   until one fails. Its limits are CPU time and memory; a mutant that runs into one is killed.
 
-Exits 1 where fewer than `LEAST` of 100 mutants are killed.
+The tests are the verifier's unit tests and vectors, with few examples of each property, and without
+those that try every byte: seconds for all.
+
+    run.py [--jobs N] [--list] [NAME…]      NAME: 'trailseal.verify.merkle.*' and the like
+
+Prints each survivor with what was changed, and for each module how many were killed. Exits 1 where
+fewer than `LEAST` of 100 are.
 """
 
 import argparse
-import json
+import ast
+import difflib
+import fnmatch
 import os
+import re
+import resource
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
+
+import pytest
+from _pytest.runner import runtestprotocol
 
 ROOT = Path(__file__).resolve().parents[2]
 LEAST = 90.0  # per cent
-NICE = 15
-TESTS = ("tests/unit/verify", "tests/attacks/test_bundles.py", "tests/attacks/conftest.py")
-VECTORS = ("tests/vectors/make_bundles.py", "tests/vectors/test_trailseal.py", "spec/vectors")
-CONFIG = '''\
-[tool.mutmut]
-paths_to_mutate = ["src/"]
-tests_dir = ["tests/"]
-also_copy = ["spec/"]
-do_not_mutate = ["src/trailseal/__init__.py", "*/verify/__init__.py"]
-
-[tool.pytest.ini_options]
-# mutmut's own code is imported too; the command line is not copied.
-addopts = """-q -p no:cacheprovider --import-mode=importlib
--k 'not imports_nothing and not cost_no and not the_command'"""
-markers = ["row(*ids): of the feature list"]
-'''
+NICE = 10
+SLACK = 5  # times as much CPU as the tests take without a mutant,
+LEAST_CPU_S = 2.0  # and this is always allowed;
+MOST_WALL_S = 60.0  # likewise by the clock, for those that wait forever
+MOST_MEMORY = 4 << 30  # bytes
+SURVIVED, KILLED, UNTESTED = range(3)
+TESTS = ("tests/unit/verify", "tests/vectors/test_trailseal.py", "spec/vectors")
+LEFT_OUT = ("no_changed_byte", "imports_nothing", "cost_no", "the_command")
+MODULES = re.compile(r"[a-z_0-9]*[a-z0-9]\.py")  # all but __init__
 
 
-def prepare(folder: Path) -> None:
-    """Copy the verifier, its tests and its vectors."""
-    package = ROOT / "src" / "wrapper" / "trailseal"
-    target = folder / "src" / "trailseal"
-    shutil.copytree(package / "verify", target / "verify", ignore=shutil.ignore_patterns("*.pyc"))
-    shutil.copy(package / "__init__.py", target)
-    for name in (*TESTS, *VECTORS):
-        source, copy = ROOT / name, folder / name
+def prepare(folder: Path, patterns: list[str]) -> dict[str, str]:
+    """Copy tests, vectors, and the verifier with its mutants; the diff of each by its name."""
+    for name in TESTS:
+        copy = folder / name
         copy.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, copy)
-    (folder / "pyproject.toml").write_text(CONFIG)
+        copier = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copier(ROOT / name, copy)
+    package, target = ROOT / "src/wrapper/trailseal", folder / "src/trailseal"
+    (target / "verify").mkdir(parents=True)
+    shutil.copy(package / "__init__.py", target)
+    mutants: dict[str, str] = {}
+    for path in sorted((package / "verify").glob("*.py")):
+        text, module = path.read_text(), f"trailseal.verify.{path.stem}."
+        if MODULES.fullmatch(path.name) and any(p.startswith((module, "*")) for p in patterns):
+            text, found = mutated(text)
+            mutants |= {module + name: diff for name, diff in found if diff}  # b"\x00" in capitals
+        (target / "verify" / path.name).write_text(text)
+    return mutants
+
+
+def mutated(source: str) -> tuple[str, Iterator[tuple[str, str]]]:
+    """A module that holds all its mutants; the name of each with what it changes."""
+    from mutmut.file_mutation import mutate_file_contents  # noqa: PLC0415
+
+    text, names = mutate_file_contents("", undecorated(source))
+    body = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.FunctionDef)]
+    code = {node.name: ast.unparse(node.body).split("\n") for node in body}
+
+    def diff(name: str) -> str:
+        lines = difflib.unified_diff(code[re.sub(r"\d+$", "orig", name)], code[name], n=0)
+        return "\n".join(f"    {line}" for line in list(lines)[3:])
+
+    return text, ((name, diff(name)) for name in names)
+
+
+def undecorated(source: str) -> str:
+    """The same module; methods and decorated functions are plain functions of other names."""
+    module = ast.parse(source)
+    body: list[ast.stmt] = []
+    for node in module.body:
+        if isinstance(node, ast.FunctionDef) and node.decorator_list:
+            body += [_plain(node, f"_{node.name}_"), _named(node, f"_{node.name}_")]
+            continue
+        if isinstance(node, ast.ClassDef):
+            for at, inner in enumerate(node.body):
+                if isinstance(inner, ast.FunctionDef) and "super()" not in ast.unparse(inner):
+                    name = f"{node.name}_{inner.name}"  # no two underscores: mangled
+                    body.append(_plain(inner, name))
+                    node.body[at] = _named(inner, name)
+        body.append(node)
+    module.body = body
+    return ast.unparse(ast.fix_missing_locations(module))
+
+
+def _plain(function: ast.FunctionDef, name: str) -> ast.stmt:
+    return ast.FunctionDef(**{**vars(function), "name": name, "decorator_list": []})
+
+
+def _named(function: ast.FunctionDef, name: str) -> ast.stmt:
+    value: ast.expr = ast.Name(name)
+    for decorator in reversed(function.decorator_list):
+        value = ast.Call(decorator, [value], [])
+    return ast.Assign([ast.Name(function.name)], value)
+
+
+class Runner:
+    """A pytest plugin that takes the place of its loop."""
+
+    def __init__(self, mutants: list[str], jobs: int) -> None:
+        self.mutants = mutants
+        self.jobs = jobs
+        self.results: dict[str, int] = {}  # SURVIVED, KILLED, UNTESTED; negative: by this signal
+        self.items: defaultdict[str, list[tuple[float, pytest.Item]]] = defaultdict(list)
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Run all tests once, then those that matter to each mutant."""
+        self._watch(session.items)
+        running: dict[int, str] = {}
+        for name in self.mutants:
+            items = sorted(self.items[name.rpartition("__mutmut_")[0]], key=lambda pair: pair[0])
+            if not items:
+                self.results[name] = UNTESTED
+                continue
+            if (pid := os.fork()) == 0:
+                _run_mutant(name, items)
+            running[pid] = name
+            if len(running) == self.jobs:
+                self._reap(running)
+        while running:
+            self._reap(running)
+        return True
+
+    def _watch(self, items: list[pytest.Item]) -> None:
+        called: set[str] = set()
+        stub = ModuleType("mutmut.__main__")  # what mutants ask for; the real one loads a lot
+        stub.record_trampoline_hit = called.add  # type: ignore[attr-defined]
+        sys.modules["mutmut.__main__"] = stub
+        os.environ["MUTANT_UNDER_TEST"] = "stats"
+        for item in items:
+            called.clear()
+            before = time.process_time()
+            if not _passes(item):
+                raise pytest.UsageError(f"fails without a mutant: {item.nodeid}")
+            for name in called:
+                self.items[name].append((time.process_time() - before, item))
+
+    def _reap(self, running: dict[int, str]) -> None:
+        pid, status = os.wait()
+        self.results[running.pop(pid)] = os.waitstatus_to_exitcode(status)
+        done, total = len(self.results), len(self.mutants)
+        if done % 100 == 0:
+            print(f"{done} of {total}, {sum(map(bool, self.results.values()))} killed", flush=True)
+
+
+def _run_mutant(name: str, items: list[tuple[float, pytest.Item]]) -> None:
+    """Run in a process of its own, and end it."""
+    taken = sum(seconds for seconds, _ in items)
+    signal.setitimer(signal.ITIMER_PROF, LEAST_CPU_S + SLACK * taken)
+    signal.setitimer(signal.ITIMER_REAL, MOST_WALL_S + SLACK * taken)
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
+    os.dup2(os.open(os.devnull, os.O_RDWR), 1)
+    os.dup2(1, 2)
+    os.environ["MUTANT_UNDER_TEST"] = name
+    os._exit(SURVIVED if all(_passes(item) for _, item in items) else KILLED)
+
+
+def _passes(item: pytest.Item) -> bool:
+    return not any(report.failed for report in runtestprotocol(item, log=False, nextitem=None))
+
+
+def tell(results: dict[str, int], diffs: dict[str, str]) -> int:
+    """Print survivors, what was killed of each module, and the rate."""
+    total, killed, limited = Counter[str](), Counter[str](), Counter[str]()
+    for name, result in results.items():
+        module = name.split(".")[2]
+        total[module] += 1
+        killed[module] += result not in {SURVIVED, UNTESTED}
+        limited[module] += result < 0
+        if result in {SURVIVED, UNTESTED}:
+            print(name, "(no test reaches it)" if result else "", f"\n{diffs[name]}")
+    for module in total:
+        print(f"{module:12}{killed[module]:5} of {total[module]:4}, {limited[module]} by a limit")
+    rate = 100 * killed.total() / max(total.total(), 1)
+    print(f"{killed.total()} of {total.total()} mutants killed: {rate:.1f} %, at least {LEAST} %")
+    return int(rate < LEAST)
 
 
 def main() -> int:
-    """Run mutmut, list the survivors, and say how many there are."""
+    """Make the mutants, run the tests on them, and say which are left."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("mutmut", type=Path, help="the command (as a module it loads twice)")
-    parser.add_argument("--keep", type=Path, help="work here, and leave it")
-    parser.add_argument("names", nargs="*")
+    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--list", action="store_true", help="only say what would be changed")
+    parser.add_argument("names", nargs="*", default=["*"])
     given = parser.parse_intermixed_args()
-    folder = given.keep or Path(tempfile.mkdtemp(prefix="mutants-"))
-    try:
-        if not (folder / "pyproject.toml").exists():
-            prepare(folder)
-        subprocess.run(
-            [given.mutmut, "run", *given.names],
-            cwd=folder,
-            env={**os.environ, "HYPOTHESIS_PROFILE": "mutants"},
-            preexec_fn=lambda: os.nice(NICE),  # no thread runs here
-            check=True,
-        )
-        return tell(folder)
-    finally:
-        if given.keep is None:
-            shutil.rmtree(folder)
-
-
-def tell(folder: Path) -> int:
-    """Print survivors and the rate."""
-    killed, survived = 0, []
-    for file in sorted((folder / "mutants").rglob("*.meta")):
-        for name, code in json.loads(file.read_text())["exit_code_by_key"].items():
-            if code == 0:
-                survived.append(name)
-            elif code is not None and code != 33:  # 33: no test reaches it
-                killed += 1
-            elif code == 33:
-                survived.append(f"{name} (no test reaches it)")
-    print(*survived, sep="\n")
-    rate = 100 * killed / max(killed + len(survived), 1)
-    print(f"{killed} of {killed + len(survived)} mutants killed: {rate:.1f} %, at least {LEAST} %")
-    return int(rate < LEAST)
+    os.nice(NICE)
+    with tempfile.TemporaryDirectory(prefix="mutants-") as place:
+        folder = Path(place)
+        diffs = prepare(folder, given.names)
+        names = [n for n in diffs if any(fnmatch.fnmatch(n, pattern) for pattern in given.names)]
+        if given.list:
+            print(*(f"{name}\n{diffs[name]}" for name in names), sep="\n")
+            return 0
+        os.chdir(folder)
+        os.environ["HYPOTHESIS_PROFILE"] = "mutants"
+        sys.path.insert(0, str(folder / "src"))
+        (folder / "pytest.ini").touch()  # none of ours
+        runner = Runner(names, given.jobs)
+        arguments = ["tests", "-q", "-s", "-p", "no:cacheprovider", "--import-mode=importlib"]
+        arguments += ["-k", " and ".join(f"not {name}" for name in LEFT_OUT)]
+        arguments += ["--basetemp", "tmp", "-o", "tmp_path_retention_policy=none"]
+        arguments += ["--tb=native", "--assert=plain"]  # nobody reads why a mutant fails
+        arguments += ["-o", "markers=row(*ids): of the feature list"]
+        if code := pytest.main(arguments, plugins=[runner]):
+            return int(code)
+        return tell(runner.results, diffs)
 
 
 if __name__ == "__main__":

@@ -8,18 +8,22 @@ import base64
 import gzip
 import hashlib
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 Json = object
 
 settings.register_profile("unhurried", deadline=None)  # two busy cores say nothing about the code
-settings.load_profile("unhurried")
+# `make mutants`: the same few examples each time, and no search for a smaller one.
+few = {"max_examples": 20, "derandomize": True, "database": None}
+settings.register_profile("mutants", deadline=None, phases=[Phase.explicit, Phase.generate], **few)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "unhurried"))
 
 
 def sha256(data: bytes) -> bytes:
