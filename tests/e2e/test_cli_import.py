@@ -3,16 +3,23 @@
 import csv
 import gzip
 import json
+import os
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import trailseal
 from trailseal.cli._app import app
-from trailseal_server.app import Running
+from trailseal_server.app import Running, running
+from trailseal_server.settings import Settings
 from typer.testing import CliRunner, Result
 
+WAIT_S = 30.0
 Import = Callable[..., Result]
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "cloudtrail.jsonl"
 RECORD = {
@@ -134,24 +141,41 @@ def test_a_dry_run_checks_everything_and_sends_nothing(
 
 
 def test_an_import_that_was_stopped_says_where_to_go_on(
-    run: Import, log_id: str, monkeypatch: pytest.MonkeyPatch
+    run: Import, log_id: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """More lines than a batch; the server goes away behind the first one."""
-    file = write("events.jsonl", *({"id": f"e{n}", "action": "a"} for n in range(1200)))
-    send = trailseal.Client.log_bulk
-    sent = []
+    """The server ends behind the first batch of a file that is still being written; another one,
+    on the same database, gets the rest, and every line is there once."""
+    settings = Settings(database_url=f"sqlite:///{tmp_path / 'a.db'}", port=0)
+    lines = [json.dumps({"id": f"e{n}", "action": "a"}) + "\n" for n in range(1200)]
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
 
-    def flaky(self: Any, batch: Any, **options: Any) -> Any:
-        sent.append(len(batch))
-        if len(sent) == 2:
-            raise trailseal.errors.ConnectError("No connection.")
-        return send(self, batch, **options)
+    def write() -> None:
+        with pipe.open("w") as writer:
+            writer.writelines(lines[:1100])
+            writer.flush()
+            deadline = time.monotonic() + WAIT_S
+            while len(events(log_id)) < 1000 and time.monotonic() < deadline:
+                time.sleep(0.05)
+            first.close()
+            writer.writelines(lines[1100:])
 
-    monkeypatch.setattr(trailseal.Client, "log_bulk", flaky)
-    stopped = run(file, code=5)
+    with ExitStack() as first, ThreadPoolExecutor(1) as pool:
+        server = first.enter_context(running(settings))
+        monkeypatch.setenv("TRAILSEAL_URL", server.url)
+        monkeypatch.setenv("TRAILSEAL_API_KEY", server.key or "")
+        with httpx.Client(headers={"Authorization": f"Bearer {server.key}"}) as client:
+            client.post(f"{server.url}/v1/logs", json={"log_id": log_id}).raise_for_status()
+        writing = pool.submit(write)
+        stopped = run(pipe, code=5)
+        writing.result(WAIT_S)
     assert "--from-line 1001" in stopped.stderr
-    assert counts(run(file, "--from-line", 1001)) == (200, 200, 0, 0)
-    assert len(events(log_id)) == 1200
+    with running(settings) as second:
+        monkeypatch.setenv("TRAILSEAL_URL", second.url)
+        whole = tmp_path / "whole"
+        whole.write_text("".join(lines))
+        assert counts(run(whole, "--from-line", 1001)) == (200, 200, 0, 0)
+        assert [each.id for each in events(log_id)] == [f"e{n}" for n in range(1200)]
 
 
 @pytest.mark.row("C-04", "C-06")

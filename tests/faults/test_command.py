@@ -5,12 +5,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 from sqlalchemy import text
+from trailseal.verify import ProofError, VerifierKey
+from trailseal.verify.note import Note
 from trailseal_server.store import Store
 
 WAIT_S = 30.0
@@ -41,6 +44,26 @@ def command(environment: dict[str, str]) -> Command:
     return run
 
 
+@contextmanager
+def serving(environment: dict[str, str]) -> Iterator[tuple[str, list[str]]]:
+    """`run`, stopped by SIGTERM with the block: its URL, and then what it said behind it."""
+    given = [sys.executable, "-m", "trailseal_server", "run", "--port", "0"]
+    said: list[str] = []
+    with subprocess.Popen(given, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        try:
+            yield next(line for line in process.stderr if "listens on" in line).split()[-1], said
+        finally:
+            process.send_signal(signal.SIGTERM)
+            said.append(process.stderr.read())
+            assert process.wait(WAIT_S) == 0, said  # after all was written
+
+
+def speaking(url: str, key: str) -> httpx.Client:
+    """A client with this key."""
+    return httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=WAIT_S)
+
+
 def test_from_an_empty_database_to_a_checked_one(
     command: Command, environment: dict[str, str]
 ) -> None:
@@ -51,22 +74,12 @@ def test_from_an_empty_database_to_a_checked_one(
     made = command("keys", "create", "--name", "app", "--scope", "admin", "--default-log", "main")
     key = made.stdout.strip()
     assert key not in made.stderr
-    given = [sys.executable, "-m", "trailseal_server", "run", "--port", "0"]
-    with subprocess.Popen(given, env=environment, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        try:
-            line = next(line for line in process.stderr if "listens on" in line)
-            url = line.split()[-1]
-            with httpx.Client(headers={"Authorization": f"Bearer {key}"}, timeout=WAIT_S) as client:
-                events = [{"id": f"e-{n}", "action": "x.done"} for n in range(300)]
-                sent = client.post(f"{url}/v1/events/batch", json={"events": events})
-                assert sent.json()["created"] == 300
-                client.post(f"{url}/v1/logs/main/seal").raise_for_status()
-        finally:
-            process.send_signal(signal.SIGTERM)
-            rest = process.stderr.read()
-            assert process.wait(WAIT_S) == 0, rest  # after all was written
-    assert key not in rest
+    with serving(environment) as (url, rest), speaking(url, key) as client:
+        events = [{"id": f"e-{n}", "action": "x.done"} for n in range(300)]
+        sent = client.post("/v1/events/batch", json={"events": events})
+        assert sent.json()["created"] == 300
+        client.post("/v1/logs/main/seal").raise_for_status()
+    assert key not in rest[0]
     clean = command("check", "--json")
     assert clean.returncode == 0, clean.stderr
     assert json.loads(clean.stdout) == {"logs": 1, "events": 300, "checkpoints": 1, "damages": 0}
@@ -78,6 +91,50 @@ def test_from_an_empty_database_to_a_checked_one(
     assert found.returncode == 1
     assert found.stdout.startswith("main: event 17: ")
     assert found.stdout.endswith("1 logs, 300 events, 1 checkpoints: 1 damaged\n")
+
+
+def test_the_signing_key_is_changed_in_two_steps_and_no_reader_is_left_out(
+    command: Command, environment: dict[str, str]
+) -> None:
+    """Old key, both, the new one alone: who trusts the old one reads until it is retired, who
+    trusts the new one from `rotate` on, and `check` accepts what each of them signed."""
+    assert command("migrate").returncode == 0
+    made = command("keys", "create", "--name", "app", "--scope", "admin", "--default-log", "main")
+
+    def signers(event_id: str) -> list[str]:
+        """Log an event and seal it: the keys that signed, one for each line of the note."""
+        with serving(environment) as (url, _), speaking(url, made.stdout.strip()) as client:
+            client.post("/v1/events", json={"id": event_id, "action": "a"}).raise_for_status()
+            client.post("/v1/logs/main/seal").raise_for_status()
+            note = client.get("/tlog/main/checkpoint").raise_for_status().content
+            known = client.get("/v1/keys").raise_for_status().json()["items"]
+        keys = [VerifierKey.parse(key["verifier_key"]) for key in known]
+        by = [str(key.key_hash) for key in keys if accepted(note, key)]
+        assert len(by) == note.count(b"\n\xe2\x80\x94 ")
+        return by
+
+    (old,) = signers("before")
+    assert command("signing-key", "rotate").returncode == 0
+    again = command("signing-key", "rotate")
+    assert (again.returncode, again.stderr.count("\n")) == (1, 1), "two keys are one change"
+    both = signers("between")
+    assert len(both) == 2
+    assert old in both
+    assert command("check").returncode == 0
+    assert command("signing-key", "retire").returncode == 0
+    assert signers("after") == [key for key in both if key != old]
+    done = command("check", "--json")
+    assert (done.returncode, json.loads(done.stdout)["checkpoints"]) == (0, 3)
+    assert command("signing-key", "retire").returncode == 1, "the last key stays"
+
+
+def accepted(note: bytes, key: VerifierKey) -> bool:
+    """Whether a reader who trusts this key alone accepts the note."""
+    try:
+        Note.parse(note).verify([key], key.name)
+    except ProofError:
+        return False
+    return True
 
 
 def test_keys_are_listed_and_revoked(command: Command) -> None:
