@@ -1,7 +1,8 @@
 """Checks a TrailSeal log offline: events, proofs, checkpoints and exports.
 
 This package stands alone, so that an auditor can read all of it: it imports nothing else of
-TrailSeal, only the standard library, `cryptography`, `rfc8785` and, where installed, `orjson`.
+TrailSeal, only the standard library, `cryptography`, `rfc8785` and, where installed, `orjson` and
+`nacl`.
 
     from trailseal.verify import Verifier
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import re
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Mapping
 from typing import TypeVar
 
@@ -46,9 +46,9 @@ def base64_bytes(value: object, size: int | None, name: str) -> bytes:
     """Standard base64 with padding (RFC 4648, canonical), of exactly `size` bytes if given."""
     if isinstance(value, str) and value.isascii():
         try:
-            data = base64.b64decode(value, validate=True)
+            data = a2b_base64(value)
         except ValueError:
             data = b""
-        if size in (None, len(data)) and base64.b64encode(data).decode() == value:
+        if size in (None, len(data)) and b2a_base64(data, newline=False) == value.encode():
             return data
     raise MalformedError(f"{name} must be base64" + (f" of {size} bytes" if size else ""))

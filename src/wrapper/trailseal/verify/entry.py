@@ -20,7 +20,7 @@ MAX_ENTRY_BYTES = 65_535  # C2SP tlog-tiles writes a length in 16 bits
 
 _RECEIVED_AT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
 _REQUIRED = frozenset({"v", "log_id", "id", "received_at", "ingested_by", "fields_hash"})
-_OPTIONAL = frozenset({"channel_id", "imported", "signature"})
+_ALLOWED = _REQUIRED | {"channel_id", "imported", "signature"}
 
 
 class Entry(NamedTuple):
@@ -49,7 +49,7 @@ class Entry(NamedTuple):
         raw = loads(text)
         if not isinstance(raw, dict):
             raise MalformedError("an entry must be an object")
-        if not _REQUIRED <= raw.keys() <= _REQUIRED | _OPTIONAL:
+        if not _REQUIRED <= raw.keys() <= _ALLOWED:
             raise MalformedError("an entry has a member too many or too few")
         if member(raw, "v", int) != 1:
             raise MalformedError("an entry is not of version 1")

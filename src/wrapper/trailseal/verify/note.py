@@ -14,10 +14,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
 from ._values import base64_bytes
+from .ed25519 import verify_ed25519
 from .errors import MalformedError, ProofError, UnverifiableError
 
 MAX_NOTE_BYTES = 64 * 1024  # ours have under 1 KiB; witnesses add a line each
@@ -116,14 +114,6 @@ class Note:
             raise ProofError(f"not signed by the key given for {name!r}", kind="signature")
         for key, signature in ours:
             verify_ed25519(key.public_key, signature.value, self.text.encode(), name)
-
-
-def verify_ed25519(public_key: bytes, signature: bytes, message: bytes, signer: str) -> None:
-    """Raise `ProofError` unless `signature` is the Ed25519 signature of `message` (RFC 8032)."""
-    try:
-        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, message)
-    except (InvalidSignature, ValueError):  # ValueError: no point of the curve
-        raise ProofError(f"the signature of {signer!r} is wrong", kind="signature") from None
 
 
 def _parse_signature(line: str) -> Signature:
