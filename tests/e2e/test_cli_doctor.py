@@ -171,7 +171,7 @@ def test_the_spool_is_looked_at_where_there_is_one(
     leave(folder, server)
     found = doctor()["spool"]
     assert found["status"] == "warn"
-    assert "1 events wait" in found["detail"]
+    assert "1 event left" in found["detail"]
     assert f"trailseal spool drain --folder {folder}" in found["fix"]
     assert doctor("--spool", tmp_path / "other")["spool"]["status"] == "ok"
 
@@ -189,7 +189,7 @@ def test_damage_and_a_full_disk_are_warnings(
     """Both are said."""
     tmp_path.chmod(0o700)
     (tmp_path / "000000000000-x.damaged-1").write_bytes(b"x")
-    assert "1 damaged files" in doctor("--spool", tmp_path)["spool"]["detail"]
+    assert "1 damaged file " in doctor("--spool", tmp_path)["spool"]["detail"]
     (tmp_path / "000000000000-x.damaged-1").unlink()
     monkeypatch.setattr(_doctor_spool, "LOW", 1 << 80)  # no disk has that
     found = doctor("--spool", tmp_path)["spool"]

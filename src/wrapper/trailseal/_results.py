@@ -12,6 +12,7 @@ from typing import Any
 
 from trailseal._models import Export, Receipt
 from trailseal._view import View, maybe, object_of, optional, required
+from trailseal._words import counted
 from trailseal.errors import (
     ApiError,
     PartialFailureError,
@@ -108,14 +109,14 @@ class BatchResult:
         """Raise `PartialFailureError` if an event was not stored."""
         failed = self.failed
         if count := self.counts["failed"]:
-            text = f"{count} of {self.counts.total()} events were not logged."
+            text = f"Not logged: {count} of {counted(self.counts.total(), 'event')}."
             errors = (item.error for item in failed)
             details = tuple(detail for error in errors if error for detail in error.errors)
             raise PartialFailureError(text, result=self, errors=details)
 
     def __del__(self) -> None:
         if not self._read:
-            text = f"{self.counts['failed']} events were not logged and .failed was never read"
+            text = f"not logged, and .failed never read: {counted(self.counts['failed'], 'event')}"
             warnings.warn(text, UnreadFailuresWarning, stacklevel=2, source=self)
 
 

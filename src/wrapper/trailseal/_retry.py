@@ -1,7 +1,7 @@
 """Whether to try again, and when: pure decisions, and the one flow that acts on them.
 
 1. Nothing was sent (no connection): any method is tried again.
-2. The server refused without doing anything (429, 503): any method is tried again.
+2. The server refused without doing anything (429, 503, 507): any method is tried again.
 3. The outcome is unknown (broken connection, timeout, 500, 502, 504): only what is replayable,
    that is GET, PUT, DELETE, or a creating call whose event id or idempotency key was made before
    the first try.
@@ -31,7 +31,7 @@ MAX_RETRIES_LIMIT = 100  # no setting may make a call endless
 BUDGET = 100.0  # retries: 1,000 calls in an outage make at most 1,100 requests (D6)
 REFUND = 0.1  # retries that a success gives back: at most a tenth more load in the long run
 REPLAYABLE_METHODS = frozenset({"GET", "HEAD", "PUT", "DELETE"})
-REFUSED = frozenset({429, 503})  # not processed
+REFUSED = frozenset({429, 503, 507})  # not processed
 UNKNOWN = frozenset({500, 502, 504})  # maybe processed
 
 

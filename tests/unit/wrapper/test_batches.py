@@ -191,7 +191,7 @@ def test_an_answer_without_one_result_per_event_is_an_error(
 def test_failures_that_nobody_looked_at_warn() -> None:
     """Ignored failures are lost events."""
     failed = {"position": 0, "status": "failed"}
-    with pytest.warns(UnreadFailuresWarning, match="1 events"):
+    with pytest.warns(UnreadFailuresWarning, match="1 event$"):
         BatchResult([failed])  # CPython finalizes it at once
     with warnings.catch_warnings():
         warnings.simplefilter("error")

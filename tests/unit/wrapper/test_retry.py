@@ -64,7 +64,7 @@ def status(code: int, retryable: bool = True, **headers: str) -> Response:
         (POST, True, status(500, retryable=False), False),
         (GET, None, status(502), True),
         (GET, None, status(404), False),
-        (GET, None, status(507), False),
+        (POST, None, status(507), True),
         (GET, None, status(302), False),
     ],
 )

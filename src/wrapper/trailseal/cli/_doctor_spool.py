@@ -4,6 +4,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from trailseal._words import counted
+
 from ._doctor_check import FAIL, OK, WARN, Check
 from ._exits import FAILED, USAGE
 
@@ -58,11 +60,11 @@ def _of_files(place: Path) -> Iterator[Check]:
         return
     at = f"--folder {place}"
     if left := sum(each.pending for each in found if each.state == "left"):
-        detail = f"{left} events wait, and no process that runs has them"
+        detail = f"{counted(left, 'event')} left by processes that ended"
         yield Check("spool", WARN, detail, f"trailseal spool drain {at}")
     if parked := sum(each.parked for each in found):
         fix = f"see why: trailseal spool export {at}; then trailseal spool requeue {at}"
-        yield Check("spool", WARN, f"{parked} events were refused by the server", fix)
+        yield Check("spool", WARN, f"{counted(parked, 'event')} refused by the server", fix)
     if damaged := sum(each.state == "damaged" for each in found):
         fix = "what was sound in them is saved: look at the disk, then delete *.damaged-*"
-        yield Check("spool", WARN, f"{damaged} damaged files were set aside", fix)
+        yield Check("spool", WARN, f"{counted(damaged, 'damaged file')} set aside", fix)

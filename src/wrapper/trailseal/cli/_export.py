@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from trailseal._words import counted
+
 from . import _output
 from ._exits import Mistake, say
 from ._session import LogId, Session, command
@@ -94,7 +96,8 @@ def export(
         result = _fetch(client, export_id, path, force=force)
         if session.form == _output.TABLE:
             files = ", ".join(each.name for each in (result.path, *result.sidecars))
-            typer.echo(f"{result.export.events} events, {result.bytes} bytes: {files}")
+            events, size = counted(result.export.events, "event"), counted(result.bytes, "byte")
+            typer.echo(f"{events}, {size}: {files}")
         else:
             session.record({"path": str(path), **result.export.raw})
         trusted = key or (_published(client, result.export.log_id) if verify else [])

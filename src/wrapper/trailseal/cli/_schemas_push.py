@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from trailseal._words import counted
+
 from . import _output
 from ._exits import BAD_INPUT, FAILED, USAGE, Mistake, printable, say
 from ._session import Session, ask
@@ -83,7 +85,8 @@ def push(
     if session.form == _output.TABLE:
         for each in new:
             _output.write(printable(f"{word}: {each.id} {each.version}"))
-        _output.write(f"{len(schemas)} schemas, {len(new)} {word}, {len(faults)} faults")
+        all_, wrong = counted(len(schemas), "schema"), counted(len(faults), "fault")
+        _output.write(f"{all_}, {len(new)} {word}, {wrong}")
     else:
         session.record(result)
     raise typer.Exit(FAILED if faults else 0)

@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from trailseal._words import counted
+
 from . import _output
 from ._exits import Mistake, say
 from ._session import Session, command
@@ -68,7 +70,7 @@ def drain(
     session.record({name: getattr(stats, name) for name in shown})
     waiting = sum(each.pending for each in _contents.contents(place) if each.state == "left")
     if waiting:
-        say(f"{waiting} events are left, of this server or of another.")
+        say(f"{counted(waiting, 'event')} left, of this server or of another.")
         raise typer.Exit(1)
 
 

@@ -23,6 +23,7 @@ from typing import Any, Literal
 from trailseal._events import prepare
 from trailseal._ids import timestamp
 from trailseal._signing import Signer
+from trailseal._words import counted
 from trailseal.delivery._file import SpoolFile, check_folder, spool_files
 from trailseal.delivery.batching import Item, Limits, Send
 from trailseal.delivery.memory import MAX_EVENTS, Memory, Raw
@@ -170,7 +171,7 @@ class Life:
     def _lost(self, count: int) -> None:
         self.counters.add(damaged=1)
         self.counters.drop("corrupt", count)
-        self._notice(f"A spool was damaged and set aside: {count} events of it are lost.")
+        self._notice(f"A spool was damaged and set aside; lost: {counted(count, 'event')}.")
 
     def _lost_of_orphan(self, count: int) -> None:
         self.counters.add(adopted=count)
@@ -340,9 +341,10 @@ class Life:
             for spool in (*([self._spool] if self._spool else []), *self._adopted):
                 spool.close()
         if lost:
-            _log.warning("Closed with %d events in memory that were not delivered.", lost)
+            _log.warning("Closed with %s in memory, not delivered.", counted(lost, "event"))
         if left:
-            _log.warning("Closed with %d events in the spool; the next process sends them.", left)
+            text = "Closed with %s in the spool, for the next process to send."
+            _log.warning(text, counted(left, "event"))
         return not lost and not left
 
     def close_memory(self) -> int:
