@@ -50,7 +50,7 @@ if TYPE_CHECKING:
         DownloadedFile,
         UnreadFailuresWarning,
     )
-    from trailseal._signing import Ed25519Signer, Signer
+    from trailseal._signer import Ed25519Signer, Signer
     from trailseal.async_client import AsyncClient
     from trailseal.client import Client
     from trailseal.errors import TrailSealError
@@ -84,7 +84,7 @@ _HOMES = {
         "VerificationKey",
     ],
     "_results": ["BatchItem", "BatchResult", "Download", "DownloadedFile", "UnreadFailuresWarning"],
-    "_signing": ["Ed25519Signer", "Signer"],
+    "_signer": ["Ed25519Signer", "Signer"],
     "async_client": ["AsyncClient"],
     "client": ["Client"],
     "errors": ["TrailSealError"],

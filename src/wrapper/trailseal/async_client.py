@@ -27,7 +27,7 @@ from trailseal._async.reading import AsyncReading
 from trailseal._async.writing import AsyncWriting
 from trailseal._context import check_fields, joined
 from trailseal._events import EventFields
-from trailseal._signing import Signer
+from trailseal._signer import Signer
 from trailseal._transport import AsyncTransport
 from trailseal.hooks import Hooks
 

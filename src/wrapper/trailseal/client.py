@@ -27,7 +27,7 @@ from trailseal._blocking.reading import Reading
 from trailseal._blocking.writing import Writing
 from trailseal._context import check_fields, joined
 from trailseal._events import EventFields
-from trailseal._signing import Signer
+from trailseal._signer import Signer
 from trailseal._transport import Transport
 from trailseal.hooks import Hooks
 

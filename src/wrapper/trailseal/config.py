@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from trailseal import _signing
+from trailseal import _signer
 from trailseal._retry import Budget
 from trailseal.errors import ConfigurationError, IntegrityError
 from trailseal.hooks import Hooks, check_hooks
@@ -64,7 +64,7 @@ class Settings:
     verify: bool = False  # on the way, unless a call says otherwise
     state_file: str | os.PathLike[str] | None = None
     disabled: bool = False
-    signer: _signing.Signer | None = field(default=None, repr=False)
+    signer: _signer.Signer | None = field(default=None, repr=False)
     hooks: tuple[Hooks, ...] = field(default=(), repr=False)
     budget: Budget = field(default_factory=Budget, repr=False, compare=False)  # of all its calls
 
@@ -144,7 +144,7 @@ def load(
     verify: Verify = False,
     state_file: str | os.PathLike[str] | None = None,
     disabled: bool | None = None,
-    signer: _signing.Signer | None = None,
+    signer: _signer.Signer | None = None,
     hooks: Hooks | Iterable[Hooks] = (),
     environ: Mapping[str, str] | None = None,
 ) -> Settings:
@@ -170,7 +170,7 @@ def load(
         disabled=off,
         signer=None
         if off
-        else _signing.check(signer) or _signing.Ed25519Signer.from_environment(env),
+        else _signer.check(signer) or _signer.Ed25519Signer.from_environment(env),
         hooks=check_hooks(hooks),
     )
 

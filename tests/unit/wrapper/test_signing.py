@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trailseal import Audit, Client, Ed25519Signer, _signing, errors
+from trailseal import Audit, Client, Ed25519Signer, _signer, _signing, errors
 from trailseal.verify import commitments
 
 from .conftest import Script, Side, answer, make_key
@@ -112,7 +112,7 @@ def test_key_ids_and_info_follow_the_contract() -> None:
     """An id made of the key; the info beside the signature; what the server would refuse is
     refused here."""
     signer = Ed25519Signer(KEY, public_key_info={"owner": "billing"})
-    assert signer.key_id == _signing.key_id_of(PUBLIC) == "ed25519-56475aa75463474c"
+    assert signer.key_id == _signer.key_id_of(PUBLIC) == "ed25519-56475aa75463474c"
     event = _signing.sign({"id": "e", "action": "a"}, signer)
     assert event["signature"]["public_key_info"] == {"owner": "billing"}
     assert base64.b64decode(event["signature"]["public_key"]) == PUBLIC

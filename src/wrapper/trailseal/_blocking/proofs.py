@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from trailseal import _checks, _filters, _operations, _signing
+from trailseal import _checks, _filters, _operations, _signer
 from trailseal._blocking.core import Core
 from trailseal._models import Checkpoint, ConsistencyProof, InclusionProof, VerificationKey
-from trailseal._signing import Signer
+from trailseal._signer import Signer
 
 
 class Proofs(Core):
@@ -77,7 +77,7 @@ class Proofs(Core):
 
         Raises `RequestError` where the id belongs to another key.
         """
-        given = _signing.registered(signer) | {
+        given = _signer.registered(signer) | {
             "owner": owner,
             "valid_from": _filters.moment(valid_from, "valid_from"),
             "valid_to": _filters.moment(valid_to, "valid_to"),

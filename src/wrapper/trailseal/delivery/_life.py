@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from trailseal._events import prepare
 from trailseal._ids import timestamp
-from trailseal._signing import Signer
+from trailseal._signer import Signer
 from trailseal._words import counted
 from trailseal.delivery._file import SpoolFile, check_folder, spool_files
 from trailseal.delivery.batching import Item, Limits, Send
