@@ -71,6 +71,11 @@ class OpenEnum(StrEnum):
         member._name_ = member._value_ = value
         return member
 
+    def __reduce_ex__(self, protocol: object, /) -> tuple[Any, ...]:
+        return type(self), (
+            self._value_,
+        )  # some Pythons (3.11.2) pickle by name: unknown ones lack
+
 
 def path_segment(value: object) -> str:
     """One segment of a path. `.` and `..` are escaped too: httpx would take them for folders."""
