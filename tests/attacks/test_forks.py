@@ -226,6 +226,28 @@ async def test_a_receipt_is_held_against_what_was_sent(
         await settle(client.close())
 
 
+@pytest.mark.row("P-26")
+def test_a_receipt_is_proved_without_another_request(fork: Fork, tmp_path: Path) -> None:
+    """Only that the log grew since it was last seen takes a second one."""
+    asked: list[str] = []
+
+    def note(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        answer = relayed(request, fork.honest)
+        return httpx.Response(answer.status_code, json=answer.json())
+
+    transport = httpx.MockTransport(note)
+    with (
+        fork.client(tmp_path / "other") as other,
+        fork.client(tmp_path / "state", http_transport=transport) as client,
+    ):
+        for name in ("proved-1", "proved-2"):  # what is sealed is answered at once later
+            other.log("proved", id=name, log_id=LOG, verify=False)
+            other.seal(LOG)
+            assert client.log("proved", id=name, log_id=LOG).verdict
+    assert asked == ["/v1/events", "/v1/events", "/v1/proofs/consistency"]
+
+
 @pytest.mark.row("P-49", "P-50")
 @pytest.mark.parametrize("how", ["query", "search", "results"])
 def test_one_bad_record_hides_no_good_one(fork: Fork, tmp_path: Path, how: str) -> None:

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
@@ -27,7 +27,10 @@ class Receipt(Model):
         state (EventState): `sealed` once a signed checkpoint covers the event.
         replayed (bool): Whether the event had been stored before.
         entry (str | Unset): The leaf's data: the exact JCS text that was hashed. With `include=proof`.
-        seed (str | Unset): The seed of the event's salts. With `include=proof`.
+        seed (str | Unset): The seed of an event that nothing was taken out of. With `include=proof`.
+        salts (list[Any] | Unset): The salts of what is left, where a policy took fields out of this new event. With
+            `include=proof`.
+        redactions (list[Redaction] | Unset): The fields that the policy took out. With `include=proof`.
         proof (EventProof | Unset): An inclusion proof to a signed checkpoint.
     """
 
@@ -40,6 +43,8 @@ class Receipt(Model):
     replayed: bool
     entry: str | Unset = UNSET
     seed: str | Unset = UNSET
+    salts: list[Any] | Unset = UNSET
+    redactions: list[Redaction] | Unset = UNSET
     proof: EventProof | Unset = UNSET
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
@@ -62,6 +67,17 @@ class Receipt(Model):
 
         seed = self.seed
 
+        salts: list[Any] | Unset = UNSET
+        if not isinstance(self.salts, Unset):
+            salts = self.salts
+
+        redactions: list[dict[str, Any]] | Unset = UNSET
+        if not isinstance(self.redactions, Unset):
+            redactions = []
+            for redactions_item_data in self.redactions:
+                redactions_item = redactions_item_data.to_dict()
+                redactions.append(redactions_item)
+
         proof: dict[str, Any] | Unset = UNSET
         if not isinstance(self.proof, Unset):
             proof = self.proof.to_dict()
@@ -83,6 +99,10 @@ class Receipt(Model):
             field_dict["entry"] = entry
         if seed is not UNSET:
             field_dict["seed"] = seed
+        if salts is not UNSET:
+            field_dict["salts"] = salts
+        if redactions is not UNSET:
+            field_dict["redactions"] = redactions
         if proof is not UNSET:
             field_dict["proof"] = proof
 
@@ -109,6 +129,17 @@ class Receipt(Model):
 
         seed = d.pop("seed", UNSET)
 
+        salts = cast(list[Any], d.pop("salts", UNSET))
+
+        _redactions = d.pop("redactions", UNSET)
+        redactions: list[Redaction] | Unset = UNSET
+        if _redactions is not UNSET:
+            redactions = []
+            for redactions_item_data in _redactions:
+                redactions_item = Redaction.from_dict(redactions_item_data)
+
+                redactions.append(redactions_item)
+
         _proof = d.pop("proof", UNSET)
         proof: EventProof | Unset
         if isinstance(_proof, Unset):
@@ -126,6 +157,8 @@ class Receipt(Model):
             replayed=replayed,
             entry=entry,
             seed=seed,
+            salts=salts,
+            redactions=redactions,
             proof=proof,
         )
 
@@ -150,3 +183,4 @@ class Receipt(Model):
 
 
 from ..models.event_proof import EventProof
+from ..models.redaction import Redaction

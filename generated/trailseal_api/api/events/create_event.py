@@ -4,7 +4,8 @@
 Stores one event; 201 means that it is on disk. The same event again answers 200 with
 `replayed: true` and the first receipt; the same id with other content is 409
 `event_id_conflict`. With `include=proof` the call waits up to 3 seconds for a checkpoint
-and answers without a proof if there was none. Give the event an `id`: only then may the
+and answers without `proof` if there was none; `entry` and what opens it are there anyway.
+Give the event an `id`: only then may the
 call be repeated. Scope: `events:write`.
 
 Args:

@@ -46,9 +46,9 @@ async def create_event(call: ServerCall) -> Response:
         raise reason(item)
     receipt: Any = item.receipt
     if call.params.get("include"):
-        receipt = asdict(receipt) | await until(
-            call, partial(_proof, call, item.receipt), bool, PROOF_WAIT
-        )
+        proof = await until(call, partial(_proof, call, item.receipt), bool, PROOF_WAIT)
+        entry = await run_in_threadpool(_entry, call, item.receipt)
+        receipt = asdict(receipt) | entry | proof
     return answer(receipt, 200 if item.receipt.replayed else 201)
 
 
@@ -124,8 +124,18 @@ def _says_something(page: Page) -> bool:
     return bool(page.items) or page.next_cursor is not None
 
 
+def _entry(call: ServerCall, receipt: Receipt) -> dict[str, Any]:
+    """The entry of a receipt, and what opens it for whoever sent the event.
+
+    What replays a redacted event was not compared with it: it learns nothing of what is left.
+    """
+    entry, opening = call.services.reader.get_entry(receipt.log_id, receipt.index)
+    known = "seed" in opening or not receipt.replayed
+    return {"entry": entry, **(opening if known else {})}
+
+
 def _proof(call: ServerCall, receipt: Receipt) -> dict[str, Any]:
-    """What `include=proof` adds to a receipt; empty until a checkpoint covers the event."""
+    """An event's proof; empty until a checkpoint covers it."""
     with call.services.store.read() as connection:
         log = selections.find_log(connection, receipt.log_id)
         proof = Prover(connection, log).proof(receipt.index)

@@ -80,6 +80,14 @@ class Reader:
             proof = Prover(connection, log).proof(row.idx) if "proof" in include else None
             return records.record(row, log, proof)
 
+    def get_entry(self, log_id: str, index: int) -> tuple[str, dict[str, Any]]:
+        """The entry of an event that is there, and what opens its commitments."""
+        columns = [events.c[name] for name in ("entry", "seed", "salts", "redactions")]
+        mine = (events.c.log_id == log_id, events.c.idx == index)
+        with self.store.read() as connection:
+            row = connection.execute(select(*columns).where(*mine)).one()
+        return row.entry.decode(), records.opening(row)
+
     def list_events(
         self,
         log_id: str,
