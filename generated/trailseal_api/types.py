@@ -71,7 +71,7 @@ class OpenEnum(StrEnum):
         member._name_ = member._value_ = value
         return member
 
-    def __reduce_ex__(self, protocol: object, /) -> tuple[Any, ...]:
+    def __reduce_ex__(self, proto: object) -> tuple[Any, ...]:
         return type(self), (
             self._value_,
         )  # some Pythons (3.11.2) pickle by name: unknown ones lack
