@@ -6,11 +6,13 @@ nothing of rules.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 SHARED = ("schemas", "parameters", "responses", "headers")  # kinds of components
 METHODS = ("get", "put", "post", "delete", "patch", "head", "options", "trace")
+JSON_TYPE = re.compile(r"application/(?:.+\+)?json")
 MAX_REFERENCES = 8  # a longer chain of $ref is a mistake, and stays unresolved
 
 Document = Mapping[str, Any]
