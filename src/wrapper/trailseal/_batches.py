@@ -11,12 +11,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Iterable, Mapping
+from collections.abc import AsyncIterable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from trailseal import _together
 from trailseal._call import Raw
-from trailseal._context import Fields, filled
+from trailseal._context import Fields, filled, shared
 from trailseal._events import EventLike, ready
 from trailseal._flow import Flow
 from trailseal._operations import log_batch
@@ -34,6 +35,8 @@ from trailseal.errors import (
 MAX_EVENTS = 1000  # of the contract
 MAX_BYTES = (10 << 20) - (64 << 10)  # of the contract's 10 MiB, less the envelope
 
+TOGETHER = 100  # events of a list that are checked at once
+
 
 def check_events(events: object) -> None:
     """Raise `ConfigurationError` where one event, or something else, stands for several."""
@@ -47,7 +50,7 @@ class Batch:
 
     def __init__(self, first: int = 0) -> None:
         self.ids: dict[str, None] = {}  # in order
-        self.contents: list[bytes] = []
+        self.contents: list[bytes] = []  # JSON of one event or several, with commas between
         self.refused: dict[int, Raw] = {}
         self._first = first
         self._bytes = 0
@@ -56,8 +59,12 @@ class Batch:
         """Tell whether one more event is within both limits."""
         if not self.contents:
             return True
-        count = len(self.contents) + len(self.refused)
-        return count < MAX_EVENTS and self._bytes + len(content) < MAX_BYTES
+        return self.room > 0 and self._bytes + len(content) < MAX_BYTES
+
+    @property
+    def room(self) -> int:
+        """How many more events there may be, as far as their number goes."""
+        return MAX_EVENTS - len(self.ids) - len(self.refused)
 
     def add(self, position: int, event_id: str, content: bytes) -> None:
         """Take an event; raises `DuplicateEventInBatchError` for an id that it holds already."""
@@ -71,6 +78,19 @@ class Batch:
         self.ids[event_id] = None
         self.contents.append(content)
         self._bytes += len(content) + 1  # the comma
+
+    def add_together(self, ids: list[str], contents: list[bytes]) -> bool:
+        """Take events that fit with no doubt and have ids of their own, else none of them."""
+        size = sum(map(len, contents)) + len(contents)
+        new = dict.fromkeys(ids)
+        if len(new) < len(ids) or len(ids) > self.room or self._bytes + size > MAX_BYTES:
+            return False
+        if not self.ids.keys().isdisjoint(new):
+            return False
+        self.ids |= new
+        self.contents += contents
+        self._bytes += size
+        return True
 
     def refuse(self, position: int, error: EventValidationError) -> None:
         """Note, as the server would write it, that an event is not sent."""
@@ -130,6 +150,32 @@ class Cutter:
                 full, self._batch = self._batch, Batch(position)
             self._batch.refuse(position, error)
         return full
+
+    def add_all(self, events: Sequence[EventLike]) -> Iterator[Batch]:
+        """Take the events of a list, which no other code may change meanwhile."""
+        at = 0
+        while at < len(events):
+            if self._batch.room <= 0 and not self._atomic:
+                yield self._batch
+                self._batch = Batch(self._count)
+            some = events[at : at + min(TOGETHER, max(self._batch.room, 1))]
+            at += len(some)
+            if not self._added(some):
+                for event in some:
+                    if full := self.add(event):
+                        yield full
+
+    def _added(self, events: Sequence[EventLike]) -> bool:
+        """Take events that are right for sure and fit, else none of them."""
+        if self._signer:
+            return False
+        if shared(self._bound):
+            events = [filled(event, self._bound) for event in events]
+        found = _together.ready(events, self._tenant)
+        if not found or not self._batch.add_together(*found):
+            return False
+        self._count += len(events)
+        return True
 
     def finish(self) -> Batch:
         """The last batch; raises `EmptyBatchError` where no event came."""

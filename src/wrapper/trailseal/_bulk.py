@@ -45,9 +45,12 @@ def check_concurrency(count: int) -> int:
 def cut(events: Iterable[EventLike], cutter: Cutter) -> Iterator[Batch]:
     """Yield batches as they fill up."""
     check_events(events)
-    for event in events:
-        if full := cutter.add(event):
-            yield full
+    if type(events) is list or type(events) is tuple:
+        yield from cutter.add_all(events)
+    else:
+        for event in events:
+            if full := cutter.add(event):
+                yield full
     yield cutter.finish()
 
 
@@ -58,6 +61,9 @@ async def acut(events: Events, cutter: Cutter) -> AsyncIterator[Batch]:
         async for event in events:
             if full := (await _add(cutter, event) if cutter.blocking else cutter.add(event)):
                 yield full
+    elif (type(events) is list or type(events) is tuple) and not cutter.blocking:
+        for batch in cutter.add_all(events):
+            yield batch
     else:
         for event in events:
             if full := (await _add(cutter, event) if cutter.blocking else cutter.add(event)):

@@ -74,9 +74,14 @@ def joined(base: Fields, more: Fields) -> Fields:
     return full
 
 
+def shared(bound: Fields) -> Fields:
+    """What all events have in common here and now."""
+    return joined(_current.get(), bound) if bound else _current.get()
+
+
 def filled(event: EventLike, bound: Fields) -> EventLike:
     """The event with what it has in common; itself where there is nothing, or it is no event."""
-    common = joined(_current.get(), bound) if bound else _current.get()
+    common = shared(bound)
     if not common or not isinstance(event, Mapping):
         return event
     full = joined(common, event)

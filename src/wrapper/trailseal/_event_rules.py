@@ -9,6 +9,7 @@ from datetime import date
 from functools import lru_cache
 from typing import Any
 
+from trailseal._columns import each, is_texts
 from trailseal._rules import (
     Faults,
     Rule,
@@ -157,11 +158,28 @@ def _anything(_value: Any, _at: str, _faults: Faults) -> None:
     """Any JSON is allowed."""
 
 
-_EVENT_ID = Rule(_id_accepted, _id_check)
-_FREE = Rule(free_json, _anything)
-_IP = Rule(_ip_accepted, _ip_check)
-_TAGS = Rule(_tags_accepted, _tags_check)
-_WHEN = Rule(_time_accepted, _time_check)
+def _ids(values: list[Any]) -> bool:
+    """As `_id_accepted`, of many."""
+    if not is_texts(values, 1, MAX_ID) or not RESERVED_IDS.isdisjoint(values):
+        return False
+    joined = "_".join(values)
+    plain = joined.isascii() and f"_{joined}".replace("-", "_").isidentifier()
+    return plain or all(map(_ID.fullmatch, values))
+
+
+def _times(values: list[Any]) -> bool:
+    return all(map(_USUAL_TIME.fullmatch, values)) or all(map(_time_accepted, values))
+
+
+def _addresses(values: list[Any]) -> bool:
+    return is_texts(values, 0, _LONGEST_ADDRESS) and all(map(_is_address, {*values}))
+
+
+_EVENT_ID = Rule(_id_accepted, _id_check, _ids)
+_FREE = Rule(free_json, _anything, each(free_json))
+_IP = Rule(_ip_accepted, _ip_check, _addresses)
+_TAGS = Rule(_tags_accepted, _tags_check, each(_tags_accepted))
+_WHEN = Rule(_time_accepted, _time_check, _times)
 _ACTOR: Rule = record(
     {
         "id": text(256, 1),

@@ -28,8 +28,8 @@ from trailseal.errors import ConfigurationError, ErrorDetail, EventValidationErr
 
 MAX_EVENT_BYTES = 1 << 20  # of the event as JSON
 MAX_VALUES = 10_000  # of an event, by the contract
-_SHORTEST = 2  # bytes that a value takes in JSON, with its comma
-_NUL = rb"\u0000"  # as both encoders write it
+MAX_UNCOUNTED = 2 * MAX_VALUES  # bytes: a value takes two in JSON, with its comma
+NUL = rb"\u0000"  # as both encoders write it
 FREE = frozenset({"before", "after", "data"})  # None is null there, not "left out"
 MAX_FAULTS = 100  # of one event: nobody reads more
 
@@ -143,6 +143,23 @@ def ready(event: EventLike, tenant: str | None) -> tuple[str, EventLike, bytes] 
     """
     if type(event) is not dict:
         return None
+    event = full(event, tenant)
+    try:
+        if not EVENT.accepts(event):
+            return None
+        content = _json.fast(event)
+    except (TypeError, ValueError):  # a lone surrogate, for one
+        return None
+    size = len(content)
+    if NUL in content or size > MAX_EVENT_BYTES:
+        return None
+    if size > MAX_UNCOUNTED and _count(event) > MAX_VALUES:
+        return None
+    return event["id"], event, content
+
+
+def full(event: dict[str, Any], tenant: str | None) -> dict[str, Any]:
+    """A mapping in the contract's form, with id and tenant; itself where nothing is missing."""
     if type(event.get("actor")) is str or "resource" in event:
         event = event.copy()
         if type(actor := event.get("actor")) is str:
@@ -151,18 +168,7 @@ def ready(event: EventLike, tenant: str | None) -> tuple[str, EventLike, bytes] 
             event["resources"] = [_resource(event.pop("resource"))]
     if "id" not in event or tenant is not None:
         event = _complete(event.copy(), tenant)
-    try:
-        if not EVENT.accepts(event):
-            return None
-        content = _json.fast(event)
-    except (TypeError, ValueError):  # a lone surrogate, for one
-        return None
-    size = len(content)
-    if _NUL in content or size > MAX_EVENT_BYTES:
-        return None
-    if size > _SHORTEST * MAX_VALUES and _count(event) > MAX_VALUES:
-        return None
-    return event["id"], event, content
+    return event
 
 
 def _count(value: Any) -> int:

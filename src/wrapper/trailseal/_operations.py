@@ -93,7 +93,7 @@ def log_batch(
 ) -> Flow[list[Raw]]:
     """Store encoded events with one request; one raw `BatchItem` for each, in their order."""
     if settings.disabled:
-        _log.debug("disabled: %d events were not sent", len(events))
+        _log.debug("disabled: %d events were not sent", len(ids))
         receipts = enumerate(map(Receipt.disabled, ids))
         return [
             {"position": i, "id": r.event_id, "status": "disabled", "receipt": r.raw}
@@ -105,7 +105,7 @@ def log_batch(
     )
     raw = decoded((yield from call(settings, kwargs, content=content, replayable=True)))
     items = results_of(raw)
-    if [item.get("position") for item in items] != list(range(len(events))):
+    if [item.get("position") for item in items] != list(range(len(ids))):
         raise UnexpectedResponseError(
             "The answer does not hold one result for each event, in order."
         )
@@ -115,8 +115,10 @@ def log_batch(
 def batch_body(events: Iterable[bytes], **rest: Any) -> bytes:
     """Write the body of a batch around events that are encoded already."""
     others = encode(body({name: value or None for name, value in rest.items()}))
-    end = b"," + others[1:] if len(others) > 2 else b"}"
-    return b'{"events":[' + b",".join(events) + b"]" + end
+    pieces = [*events]
+    pieces[0] = b'{"events":[' + pieces[0]  # joined with the rest: a body is large, and copied once
+    pieces[-1] += b"]," + others[1:] if len(others) > 2 else b"]}"
+    return b",".join(pieces)
 
 
 def log_batch_async(

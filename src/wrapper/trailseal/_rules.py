@@ -1,9 +1,10 @@
 """Rules for JSON values, fast where a value is right and exact where it is not.
 
-A rule knows two things. `accepts(value)` answers fast whether a value is right for sure; where it
-is not sure, or raises `TypeError`, `check(value, at, faults)` finds every fault, with its JSON
-Pointer. A value that `accepts` lets through has no fault for `check`, but for what is looked for in
-the encoded event: NUL, lone surrogates, size. A test holds the two ways together.
+A rule knows three things. `accepts(value)` answers fast whether a value is right for sure,
+`column(values)` whether all of many are (`_columns`). Where they are not sure, or raise
+`TypeError`, `check(value, at, faults)` finds every fault, with its JSON Pointer. What was let
+through has no fault for `check`, but for what is looked for in the encoded event: NUL, lone
+surrogates, size. Tests hold the three together.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from trailseal._columns import Accepts, Column, arrays, each, records, texts
 from trailseal.errors import ErrorDetail
 
 Faults = list[ErrorDetail]
 Check = Callable[[Any, str, Faults], None]
-Accepts = Callable[[Any], object]  # what counts is whether it is true
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class Rule:
 
     accepts: Accepts
     check: Check
+    column: Column
     longest: int = 0  # of a text: any other text up to there, but the empty one, is right
 
 
@@ -64,7 +66,7 @@ def text(longest: int, shortest: int = 0, *, nul: bool = False) -> Rule:
         elif "\0" in value and not nul:
             report(faults, "event_invalid", at, "must not hold NUL (U+0000)")
 
-    return Rule(accepts, check, longest if shortest <= 1 else 0)
+    return Rule(accepts, check, texts(shortest, longest), longest if shortest <= 1 else 0)
 
 
 def pattern(form: re.Pattern[str], wrong: str) -> Rule:
@@ -76,7 +78,7 @@ def pattern(form: re.Pattern[str], wrong: str) -> Rule:
         elif not form.fullmatch(value):
             report(faults, "event_invalid", at, wrong)
 
-    return Rule(form.fullmatch, check)
+    return Rule(form.fullmatch, check, each(form.fullmatch))
 
 
 def choice(*values: str) -> Rule:
@@ -87,7 +89,8 @@ def choice(*values: str) -> Rule:
             hint = suggestion(value, values) if isinstance(value, str) else ""
             report(faults, "event_invalid", at, f"must be one of {', '.join(values)}.{hint}")
 
-    return Rule(frozenset(values).__contains__, check)
+    known = frozenset(values)
+    return Rule(known.__contains__, check, known.issuperset)
 
 
 def check_name(name: str, at: str, faults: Faults) -> bool:
@@ -139,7 +142,8 @@ def record(fields: Mapping[str, Rule], *required: str, form: str = "a mapping") 
                 wrong = f"is no known field.{suggestion(name, fields)}"
                 report(faults, "event_invalid", f"{at}/{token(name)}", wrong)
 
-    return Rule(accepts, check)
+    columns = {name: rule.column for name, rule in fields.items()}
+    return Rule(accepts, check, records(columns, required))
 
 
 def array(item: Rule, longest: int) -> Rule:
@@ -164,12 +168,13 @@ def array(item: Rule, longest: int) -> Rule:
             for i, element in enumerate(value):
                 item.check(element, f"{at}/{i}", faults)
 
-    return Rule(accepts, check)
+    return Rule(accepts, check, arrays(item.column, longest))
 
 
 def late(of: Callable[[], Rule], free: Accepts) -> Rule:
     """A rule that holds itself; `free` lets no value through that is too deep."""
-    return Rule(
-        lambda value: free(value) and of().accepts(value),  # which ends at some depth
-        lambda value, at, faults: of().check(value, at, faults),
-    )
+
+    def accepts(value: Any) -> object:
+        return free(value) and of().accepts(value)  # which ends at some depth
+
+    return Rule(accepts, lambda value, at, faults: of().check(value, at, faults), each(accepts))

@@ -5,14 +5,22 @@ from __future__ import annotations
 import gc
 import json
 import warnings
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
 import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from trailseal import AsyncClient, UnreadFailuresWarning, _batches, config, errors
+from trailseal import (
+    AsyncClient,
+    UnreadFailuresWarning,
+    _batches,
+    _bulk,
+    _together,
+    config,
+    errors,
+)
 from trailseal._batches import Batch, Cutter
 from trailseal._results import BatchResult
 
@@ -63,11 +71,111 @@ def test_batches_joined_are_the_events_and_respect_both_limits(
         assert total <= size or len(batch.contents) == 1
 
 
+GOOD: list[dict[str, Any]] = [
+    {"action": "a", "actor": {"id": "u", "name": "n"}, "resources": [{"id": "r", "type": "t"}]},
+    {"action": "b", "occurred_at": "2026-01-01T00:00:00Z", "data": {"n": [1, 2.5, None]}},
+    {"action": "c", "actor": "u", "resource": ("t", "r"), "tags": {"k": "v"}, "before": "x" * 400},
+    {"action": "d", "context": {"source_ip": "::1"}, "outcome": "success", "subjects": ["s"]},
+]
+BAD: list[Any] = [
+    {"action": ""},
+    {"actor": "u"},
+    {"action": "a", "actr": 1},
+    {"action": "a", "actor": {"name": "n", "type": "user"}, "resources": []},  # like the first
+    {"action": "a", "actor": {"id": "u", "type": "usr"}},
+    {"action": "a", "actor": {"id": "u" * 257}},
+    {"action": "a", "outcome": ["success"]},
+    {"action": "a", "data": float("nan")},
+    {"action": "a", "message": "\ud800"},
+    {"action": "a", "tags": {"k": 1}},
+    {"action": "a", "resources": [{"id": "r", "x": 1}]},
+    {"action": "a", "resources": [{"id": "r"}] * 101},
+    {"action": "a", "actor": {"id": "\0"}},
+    {"action": "a", "id": "e0"},
+    {"action": "a", "id": "é"},
+    {"action": "a", "id": "batch"},
+    "no mapping",
+]
+
+
+def logged(listed: Iterable[Any], tenant: str | None = None) -> list[tuple[int, object]]:
+    """What a call would send and what it would refuse, at its place in the whole."""
+    cutter = Cutter(config.load("http://x", make_key(), tenant=tenant, environ={}), {})
+    found: list[tuple[int, object]] = []
+    for batch in _bulk.cut(listed, cutter):
+        sent = json.loads(b"[%s]" % b",".join(batch.contents))
+        assert [event["id"] for event in sent] == [*batch.ids]
+        assert len(sent) <= _batches.MAX_EVENTS
+        size = sum(map(len, batch.contents)) + len(sent)
+        assert len(sent) <= 1 or size <= _batches.MAX_BYTES
+        refused = {at: raw["error"] for at, raw in batch.refused.items()}
+        left = iter(sent)
+        places = range(batch._first, batch._first + len(sent) + len(refused))
+        found += [(at, refused.get(at) or next(left)) for at in places]
+    return found
+
+
+def named(given_events: list[Any]) -> list[Any]:
+    return [
+        {"id": f"e{i}", **event} if isinstance(event, dict) else event
+        for i, event in enumerate(given_events)
+    ]
+
+
+@pytest.mark.parametrize("bad", BAD, ids=lambda bad: str(bad)[:40])
+def test_a_list_is_refused_as_an_iterator_is(bad: Any) -> None:
+    """What is checked together with others is no less strictly checked."""
+    given_events = named([*GOOD * 3, bad, *GOOD * 3])
+    found = logged(given_events)
+    assert found == logged(iter(given_events)) == logged(tuple(given_events))
+    assert sum("errors" in event for _, event in found) == 1  # type: ignore[operator]  # a dict
+
+
+@given(
+    st.lists(st.sampled_from([*GOOD * 9, *BAD[:4]]), min_size=1, max_size=40).map(named),
+    st.integers(1, 9),
+    st.integers(400, 4000),
+    st.sampled_from([None, "t"]),
+)
+def test_a_list_is_logged_as_an_iterator_is(
+    given_events: list[Any], count: int, size: int, tenant: str | None
+) -> None:
+    """The same events are written and refused, whatever the limits of a request."""
+    old = _batches.MAX_EVENTS, _batches.MAX_BYTES, _batches.TOGETHER
+    _batches.MAX_EVENTS, _batches.MAX_BYTES, _batches.TOGETHER = count, size, 5
+    try:
+        found = logged(given_events, tenant)
+        assert found == logged(iter(given_events), tenant)
+    finally:
+        _batches.MAX_EVENTS, _batches.MAX_BYTES, _batches.TOGETHER = old
+    assert [at for at, _ in found] == [*range(len(given_events))]
+
+
+def test_usual_events_are_checked_together() -> None:
+    """Else a list would be logged at half the speed, and nothing would tell."""
+    found = _together.ready(named(GOOD * 25), None)
+    assert found is not None
+    assert (len(found[0]), len(found[1])) == (100, 7)
+
+
+def test_values_are_counted_where_an_event_could_hold_too_many() -> None:
+    """The limit of 10,000 values holds in a list, however small the events beside it are."""
+    given_events = events(60)
+    given_events[50]["data"] = [0] * 10_000
+    cutter = Cutter(config.load("http://x", make_key(), environ={}), {})
+    (batch,) = _bulk.cut(given_events, cutter)
+    assert (len(batch.ids), [*batch.refused]) == (59, [50])
+    assert batch.refused[50]["error"]["code"] == "event_too_large"
+
+
 @pytest.mark.row("A-05", "C-02", "P-29")
-def test_2500_events_are_three_requests_with_results_in_order(side: Side, script: Script) -> None:
+@pytest.mark.parametrize("take", [list, tuple, iter])
+def test_2500_events_are_three_requests_with_results_in_order(
+    side: Side, script: Script, take: Callable[[Any], Any]
+) -> None:
     """More than a thousand is no error."""
     script.steps = [accept] * 3
-    result = side("log_bulk", iter(events(2500)))
+    result = side("log_bulk", take(events(2500)))
     assert [len(body["events"]) for body in script.bodies()] == [1000, 1000, 500]
     assert [item.id for item in result] == [f"e{i}" for i in range(2500)]
     assert [item.position for item in result] == list(range(2500))
