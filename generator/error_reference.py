@@ -70,9 +70,10 @@ def _row(error: type[errors.TrailSealError], depth: int) -> str:
 
 
 def _advice(error: type[errors.TrailSealError]) -> str:
-    """Its own advice; where there is none, each message says what to mend."""
-    advice: str = getattr(error, "advice", "")
-    return advice or ("Try again later." if error.retryable else "See the message.")
+    """What to do, for each code that needs something else too."""
+    own: str = getattr(error, "advice", "")
+    for_code: dict[str, str] = vars(error).get("advice_for", {})
+    return " ".join([own, *(f"`{code}`: {advice}" for code, advice in for_code.items())])
 
 
 if __name__ == "__main__":

@@ -28,6 +28,8 @@ MAX_RESTARTS = 3  # content that changes more often while it is fetched never en
 MAX_REDIRECTS = 5  # a store redirects once or twice
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
+_OTHER_URL = "Check the URL: one that is signed ends after a while."
+
 MakeRequest = Callable[[Mapping[str, str]], Request]  # from further headers
 
 
@@ -49,7 +51,7 @@ def fetch(settings: Settings, target: Target, make: MakeRequest) -> Flow[None]:
         if isinstance(outcome, Response) and outcome.status in REDIRECTS:
             url, hops = _redirected(settings.base_url, asked.url, outcome), hops + 1
             if hops > MAX_REDIRECTS:
-                raise DownloadError("The address redirects without end.")
+                raise DownloadError("The address redirects without end.", advice=_OTHER_URL)
             continue
         url, hops = None, 0
         if _whole(outcome, target):
@@ -63,18 +65,24 @@ def fetch(settings: Settings, target: Target, make: MakeRequest) -> Flow[None]:
             target.restart()
             continue
         stalls = 0 if target.size > before else stalls + 1
-        pause = _pause(outcome, stalls, settings.max_retries)
+        begun, own = target.size > 0, asked.url.startswith("/")
+        pause = _pause(outcome, stalls, settings.max_retries, begun=begun, own=own)
     raise DownloadError(f"The download was cut {MAX_RESUMES} times.")
 
 
-def _pause(outcome: Response | TransportError, stalls: int, max_retries: int) -> float:
+def _pause(
+    outcome: Response | TransportError, stalls: int, max_retries: int, *, begun: bool, own: bool
+) -> float:
     """Seconds before the next try; raises where none would help."""
     error = errors.from_response(outcome) if isinstance(outcome, Response) else outcome
     wait = delay(error, stalls, random.random) if may_retry(error, replayable=True) else None
     if wait is not None and stalls <= max_retries:
         return wait
     if isinstance(error, TransportError | ServerError):
-        raise DownloadError("The download was cut off.", request_id=error.request_id) from error
+        text = f"The download was cut off. {error.args[0]}" if begun else error.args[0]
+        raise DownloadError(text, request_id=error.request_id) from error
+    if not own:
+        error.advice = _OTHER_URL
     raise error
 
 
@@ -121,7 +129,7 @@ def _redirected(base: str, url: str, outcome: Response) -> str:
     try:
         parts = _checked(there)
     except ConfigurationError:
-        raise DownloadError("The address redirects to no http(s) URL.") from None
+        raise DownloadError("The address redirects to no http(s) URL.", advice=_OTHER_URL) from None
     if parts.scheme == "http" and here.startswith("https:"):
-        raise DownloadError("The address redirects from https to http.")
+        raise DownloadError("The address redirects from https to http.", advice=_OTHER_URL)
     return there

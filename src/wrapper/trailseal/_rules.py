@@ -41,12 +41,40 @@ def token(name: object) -> str:
     return str(name).replace("~", "~0").replace("/", "~1")
 
 
+LIKE = 0.7  # of 1: below, a name is no slip of the pen
+_OTHERS = {  # what other audit logs call it
+    "data": ("details", "event_data", "event_details", "extra", "metadata"),
+    "attributes": ("details", "metadata"),
+    "occurred_at": ("event_time", "time", "timestamp"),
+    "action": ("event", "event_name", "event_type"),
+    "actor": ("user", "user_identity", "principal"),
+    "resources": ("target",),
+    "tenant_id": ("organization_id", "org_id", "account_id", "tenant"),
+    "before": ("old",),
+    "after": ("new",),
+    "outcome": ("status", "result"),
+    "source_ip": ("ip", "ip_address", "source_ip_address"),
+    "checksum": ("event_data_checksum",),
+    "failure": ("error", "failed"),
+    "success": ("ok", "succeeded"),
+    "medium": ("warn", "warning"),
+}
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """Return ` Did you mean 'actor'?`, or nothing."""
-    from difflib import get_close_matches  # noqa: PLC0415  # for mistakes only
+    from difflib import SequenceMatcher  # noqa: PLC0415  # for mistakes only
 
-    near = get_close_matches(name, list(known), n=1, cutoff=0.7)
-    return f" Did you mean {near[0]!r}?" if near else ""
+    plain = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()  # eventName, Low
+
+    def likeness(other: str) -> tuple[float, bool, int]:
+        if plain in _OTHERS.get(other, ()):
+            return 1.0, True, 0
+        ratio = SequenceMatcher(None, plain, other).ratio()
+        return ratio, len(plain) == len(other), sum(map(str.__eq__, plain, other))
+
+    near = max(known, key=likeness)
+    return f" Did you mean {near!r}?" if likeness(near)[0] >= LIKE else ""
 
 
 def text(longest: int, shortest: int = 0, *, nul: bool = False) -> Rule:

@@ -228,7 +228,7 @@ class FileTarget(Target):
         try:
             os.link(self._part, self.path)  # unlike rename, it never replaces
         except FileExistsError:
-            raise DownloadError(_exists(self.path)) from None
+            raise DownloadError(_exists(self.path), advice="") from None
         except OSError:  # a file system without links: the check before must do
             self._refuse_to_overwrite()
             self._part.rename(self.path)
@@ -239,7 +239,7 @@ class FileTarget(Target):
 
     def _refuse_to_overwrite(self) -> None:
         if not self._overwrite and os.path.lexists(self.path):
-            raise DownloadError(_exists(self.path))
+            raise DownloadError(_exists(self.path), advice="")
 
 
 def target(
@@ -262,7 +262,7 @@ def _opened(path: Path) -> IO[bytes]:
         raise ConfigurationError(f"{path.name} cannot be written: {error.strerror}.") from error
     if not _locked(file) or not _there(path, file):
         file.close()
-        raise DownloadError(f"Another process is writing {path.name}.")
+        raise DownloadError(f"Another process is writing {path.name}.", advice="Wait for it.")
     return file
 
 

@@ -13,10 +13,12 @@ module that reaches httpx.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
 
 from trailseal._body import Body
 from trailseal._flow import Attempt, Outcome, Request
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT = 5.0  # seconds: a server that is there accepts at once, and another try is better
 MAX_CAUSES = 8  # exceptions below one of httpx: four, where anyio tries several addresses
+BROKEN = {"ReadError": "closed or cut off", "RemoteProtocolError": "cut off, or no HTTP"}
 MAX_URLS = 256  # parsed URLs kept: few paths make up most calls
 
 
@@ -119,13 +122,33 @@ class _Base:
         import httpx  # noqa: PLC0415  # rule 7
 
         reason = type(error).__name__
+        place = self._place(request.url)
         unsent = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
         if isinstance(error, (*unsent, httpx.UnsupportedProtocol, httpx.InvalidURL)):
-            host = self._settings.base_url if request.url.startswith("/") else "another server"
-            return _failed(request, "connect", f"{host}: {_system_reason(error) or reason}")
-        return _failed(
-            request, "timeout" if isinstance(error, httpx.TimeoutException) else "read", reason
-        )
+            return _failed(request, "connect", f"{place}: {_system_reason(error) or reason}")
+        if isinstance(error, httpx.TimeoutException):
+            return _failed(request, "timeout", place)
+        reason = _system_reason(error) or BROKEN.get(reason, reason)
+        if place.startswith("http:") and not str(error).startswith("peer closed"):  # in a body
+            reason = f"{reason}; is it https?"
+        return _failed(request, "read", f"{place}: {reason}")
+
+    def _place(self, url: str) -> str:
+        """Where a request went, without what may be a permission; and whether by a proxy."""
+        if url.startswith("/"):
+            place = self._settings.base_url
+        else:
+            parts = urlsplit(url)
+            place = f"{parts.scheme}://{parts.netloc}"
+        proxy = self._connection.proxy
+        if proxy is None and self._connection.trust_env and self._connection.http_client is None:
+            from urllib.request import getproxies, proxy_bypass  # noqa: PLC0415  # for failures only
+
+            known, parts = getproxies(), urlsplit(place)
+            if not proxy_bypass(parts.hostname or ""):
+                proxy = known.get(parts.scheme) or known.get("all")
+        host = urlsplit(proxy or "").netloc.rpartition("@")[2]
+        return f"{place} by the proxy {host}" if host else place
 
     def _generated(self) -> AuthenticatedClient:
         if self._api is None:
@@ -315,7 +338,9 @@ def _system_reason(error: BaseException) -> str | None:
     for _ in range(MAX_CAUSES):
         cause = cause and (cause.__cause__ or cause.__context__)
         if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror
+            if cause.strerror.startswith("Connect call failed"):  # asyncio's words
+                return os.strerror(cause.errno or 0)
+            return cause.strerror.partition(" (_ssl.c")[0]
     return None
 
 

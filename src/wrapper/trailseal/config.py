@@ -155,6 +155,8 @@ def load(
     url = base_url if base_url is not None else env.get("TRAILSEAL_URL", "")
     if isinstance(trusted_keys, str):
         raise ConfigurationError("trusted_keys must be a list of verifier keys, not one string.")
+    if any(isinstance(one, str) and one.count("+") < 2 for one in trusted_keys):
+        raise ConfigurationError("trusted_keys: a verifier key is written name+hash+base64.")
     policy = check_verify(verify)
     return Settings(
         base_url="" if off and not url else check_base_url(url, region),
@@ -179,6 +181,10 @@ def check_api_key(key: str) -> str:
     """Return the key if its form and its checksum are right."""
     if not key:
         raise ConfigurationError("No API key: pass api_key=, or set TRAILSEAL_API_KEY.")
+    if not isinstance(key, str):
+        raise ConfigurationError("The API key must be a string.")
+    if key != key.strip():
+        raise ConfigurationError("The API key has a space or a line's end around it: take it away.")
     matched = _KEY.fullmatch(key)
     if matched is None:
         raise ConfigurationError("The API key is not of the form ts_<id>_<secret>_<checksum>.")
@@ -194,6 +200,8 @@ def check_base_url(url: str, region: str | None = None) -> str:
     """Return the base URL with its region and without a final slash."""
     if not url:
         raise ConfigurationError("No server: pass base_url=, or set TRAILSEAL_URL.")
+    if not isinstance(url, str) or not url.isprintable() or " " in url:
+        raise ConfigurationError("The base URL must be a string without spaces and line ends.")
     if "{region}" in url:
         if not region or not _REGION.fullmatch(region):
             raise ConfigurationError(

@@ -71,7 +71,8 @@ class Hooks:
 
 def check_hooks(hooks: Hooks | Iterable[Hooks]) -> tuple[Hooks, ...]:
     """Return hooks as a tuple; raises `ConfigurationError` for anything else."""
-    given = (hooks,) if isinstance(hooks, Hooks) else tuple(hooks)
+    several = hooks if isinstance(hooks, Iterable) else (hooks,)
+    given = tuple(several)
     if not all(isinstance(one, Hooks) for one in given):
         raise ConfigurationError("hooks must be Hooks(on_request=…, on_retry=…, on_response=…).")
     return given

@@ -21,7 +21,7 @@ def test_every_error_has_the_attributes_of_the_root(error) -> None:
     assert isinstance(caught, errors.TrailSealError)
     assert (caught.status, caught.request_id, caught.errors) == (None, None, ())
     assert (caught.retryable, caught.response) == (False, None)
-    assert str(caught) == "what is wrong"
+    assert str(caught).startswith("what is wrong")
 
 
 @pytest.mark.parametrize("error", [e for e in ALL if issubclass(e, errors.IntegrityError)])
@@ -31,7 +31,7 @@ def test_an_integrity_error_survives_pickling_and_copying(error) -> None:
     for again in (pickle.loads(pickle.dumps(raised)), copy.copy(raised)):  # noqa: S301  # our own
         assert type(again) is error
         assert (str(again), again.index, again.kind) == (str(raised), 7, "time")
-    assert str(raised) == "event at index 7: it does not hold"
+    assert str(raised).startswith("event at index 7: it does not hold")
     assert raised.code
 
 

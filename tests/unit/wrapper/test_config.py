@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -19,8 +20,11 @@ KEY = make_key()
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
 def test_missing_or_malformed_key_is_refused_at_construction(kind: type) -> None:
     """No network call is needed to learn that a key cannot work."""
-    for key in ("", "nonsense", KEY.upper(), KEY + "\n", KEY.replace("ts_", "")):
+    for key in ("", "nonsense", KEY.upper(), KEY.replace("ts_", ""), 5, KEY.encode()):
         with pytest.raises(ConfigurationError, match="API key"):
+            kind(URL, key)
+    for key in (KEY + "\n", " " + KEY):
+        with pytest.raises(ConfigurationError, match="a space or a line's end around it"):
             kind(URL, key)
 
 
@@ -55,9 +59,13 @@ def test_region_fills_the_base_url() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "ftp://x", "http://", "x.test", "http://u:p@x", "http://x/?a=1", "http://x:port"]
+    "url",
+    [
+        *("", "ftp://x", "http://", "x.test", "http://u:p@x", "http://x/?a=1", "http://x:port"),
+        *(" http://x", "http://x\n", "http://x y", 5, b"http://x"),
+    ],
 )
-def test_base_urls_that_cannot_work_are_refused(url: str) -> None:
+def test_base_urls_that_cannot_work_are_refused(url: Any) -> None:
     """Also one that holds a password, which would end up in logs."""
     with pytest.raises(ConfigurationError):
         config.check_base_url(url)
@@ -74,6 +82,8 @@ def test_base_urls_that_cannot_work_are_refused(url: str) -> None:
         {"headers": {"Authorization": "x"}},
         {"headers": {"X": "a\nb"}},
         {"trusted_keys": "one+key"},
+        {"trusted_keys": ["no key"]},
+        {"hooks": 5},
     ],
 )
 def test_settings_out_of_range_are_refused(wrong: dict[str, object]) -> None:

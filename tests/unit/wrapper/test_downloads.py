@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from trailseal import _downloads, _targets, errors
 from trailseal.errors import DownloadError
 
-from .conftest import URL, Script, Side, answer
+from .conftest import URL, Script, Side, answer, make_key
 from .test_exports import CONTENT, SHA, export, ranged
 
 SIGNED = "https://store.test/bucket/x.csv?signature=secret"
@@ -138,6 +139,23 @@ def test_a_url_that_is_not_valid_any_more_says_so(
     with pytest.raises(kind) as caught:
         side("download_file", SIGNED, tmp_path / "x.csv")
     assert "secret" not in str(caught.value)
+    assert "Check the URL" in str(caught.value)
+
+
+def test_a_place_that_cannot_be_reached_is_named(side: Side, tmp_path: Path) -> None:
+    """Which host and port, and why; not the rest of the URL. Over real sockets."""
+    with socket.create_server(("127.0.0.1", 0)) as reserved:
+        place = f"127.0.0.1:{reserved.getsockname()[1]}"
+    client = side.kind(URL, make_key(), max_retries=1)
+    with pytest.raises(DownloadError, match=rf"http://{place}: Connection refused\)") as caught:
+        side.settle(client.download_file(f"http://{place}/x?signature=secret", tmp_path / "x"))
+    assert "secret" not in str(caught.value)
+    proxied = side.kind(URL, make_key(), max_retries=0, proxy=f"http://u:secret@{place}")
+    with pytest.raises(errors.ConnectError, match=f"by the proxy {place}: ") as refused:
+        side.settle(proxied.whoami())
+    assert "secret" not in str(refused.value)
+    for one in (client, proxied):
+        side.settle(one.close())
 
 
 def test_a_digest_that_was_given_is_checked(side: Side, script: Script, tmp_path: Path) -> None:

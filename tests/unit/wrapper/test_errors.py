@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -189,6 +190,74 @@ def test_field_errors_keep_their_json_pointers() -> None:
 def test_retry_after_is_read_as_seconds_or_date(value: str, seconds: float | None) -> None:
     """D5: garbage and negative values count as none."""
     assert errors.parse_retry_after(value, NOW) == seconds
+
+
+PUBLIC = [found for found in vars(errors).values() if isinstance(found, type)]
+
+
+@pytest.mark.parametrize("kind", PUBLIC)
+def test_a_public_class_names_a_public_module(kind: type) -> None:
+    """Tracebacks, reprs and documentation show what can be imported; pickles name it too."""
+    assert kind.__module__ in {"trailseal.errors", "trailseal.verify.errors"}
+    assert getattr(sys.modules[kind.__module__], kind.__name__) is kind
+    assert pickled(kind) is kind
+
+
+@pytest.mark.parametrize("kind", [kind for kind in kinds() if kind.__subclasses__() == []])
+def test_every_error_says_what_to_do_next(kind: type[TrailSealError]) -> None:
+    """A sentence of its own kind, behind what is wrong."""
+    advice: str = kind.advice  # type: ignore[attr-defined]  # of both branches of the tree
+    assert advice.endswith(".")
+    assert f"Something is wrong. {advice}" in str(kind("Something is wrong"))
+
+
+def test_advice_for_a_code_is_of_the_classs_own_codes() -> None:
+    """It stands instead of the class's, and waits for no code that never comes."""
+    for kind in kinds(ApiError):
+        for code, advice in vars(kind).get("advice_for", {}).items():
+            assert errors._base.BY_CODE[code] is kind
+            assert str(kind("x", code=code)).startswith(f"x. {advice} [")
+
+
+def test_an_error_of_ones_own_keeps_its_advice_in_a_pickle() -> None:
+    """Where this very error needs other advice than its kind."""
+    error = pickled(errors.DownloadError("x", advice="Wait."))
+    assert str(error) == "x. Wait. [download_failed]"
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "text"),
+    [
+        (401, {}, "Check the base URL"),
+        (404, {"content-type": "text/html"}, "Check the base URL"),
+        (407, {}, "the proxy's user and password"),
+        (413, {}, "Let the proxy take requests"),
+        (301, {"location": "https://a:secret@b.test/x?token=secret"}, "to https://b.test. Use"),
+        (302, {"location": "/login"}, "HTTP 302 of a proxy"),
+        (302, {"location": "http://[::1"}, "HTTP 302 of a proxy"),
+        (502, {}, "Try again later"),
+    ],
+)
+def test_an_answer_of_a_proxy_says_so(status: int, headers: dict[str, str], text: str) -> None:
+    """Its advice is about the address and the proxy, not about keys and events."""
+    error = from_response(Response(status, headers, b"<html>"))
+    assert text in str(error)
+    assert "secret" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("reason", "text"),
+    [
+        ("Connection refused", "Check the base URL and that the server runs."),
+        ("[SSL: WRONG_VERSION_NUMBER] wrong version number", "http:// against https://"),
+        ("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed certificate", "SSL_CERT_FILE"),
+        ("[SSL: X] certificate is not valid for 'b'", "a host name that the certificate names"),
+        ("Name or service not known", "the spelling"),
+    ],
+)
+def test_no_connection_says_what_mends_it(reason: str, text: str) -> None:
+    """From the words of the system and of OpenSSL."""
+    assert text in str(from_transport("connect", f"https://a.test: {reason}"))
 
 
 def test_every_error_can_be_pickled_with_all_it_knows() -> None:

@@ -206,6 +206,14 @@ def test_all_faults_are_reported_at_once() -> None:
         ({"action": "a", "actr": "u"}, "Did you mean 'actor'?"),
         ({"action": "a", "actor": {"id": "u", "emial": "x"}}, "Did you mean 'email'?"),
         ({"action": "a", "outcome": "succes"}, "Did you mean 'success'?"),
+        ({"action": "a", "acter": "u"}, "Did you mean 'actor'?"),  # as like to after
+        ({"action": "a", "severity": "Low"}, "Did you mean 'low'?"),
+        ({"action": "a", "tenantId": "t"}, "Did you mean 'tenant_id'?"),
+        ({"action": "a", "eventTime": "x"}, "Did you mean 'occurred_at'?"),
+        ({"action": "a", "metadata": {}}, "Did you mean 'data'?"),
+        ({"action": "a", "target": "x"}, "Did you mean 'resources'?"),
+        ({"action": "a", "actor": {"id": "u", "details": {}}}, "Did you mean 'attributes'?"),
+        ({"action": "a", "context": {"sourceIpAddress": "::1"}}, "Did you mean 'source_ip'?"),
     ],
 )
 def test_a_misspelt_name_gets_a_suggestion(event: dict[str, object], hint: str) -> None:

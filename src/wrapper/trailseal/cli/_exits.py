@@ -32,11 +32,16 @@ MAX_SHOWN = 5  # faults of one event in a line
 # Where an error's own advice is about Python.
 ADVICE = {
     "AcceptedRequestError": "Try again in a while.",
+    "CheckpointNotFoundError": "A log has its first checkpoint soon after its first event.",
     "BatchTooLargeError": "Send fewer or smaller events.",
     "DownloadError": "",
     "EventConflictError": "An event never changes: log a new one, with another --id.",
     "OperationTimeoutError": "It goes on at the server: raise --timeout, or come back later.",
     "PartialFailureError": "",
+    "QuotaExceededError": "Ask for a larger quota: trailseal usage shows it.",
+    "RateLimitError": "Wait, or call less often.",
+    "SpoolFullError": "Try again when there is room.",
+    "UnavailableError": "Try again later.",
     "PermissionDeniedError": "trailseal whoami shows what this key may do.",
     "TimeoutError": "Raise --timeout, or try again: an event with its id is never logged twice.",
     "ConnectError": "Check the address, and that the server runs: trailseal doctor says more.",
@@ -95,7 +100,8 @@ def _line(error: ApiError) -> str:
         parts.append(f"({len(error.errors) - MAX_SHOWN} more)")
     if error.retry_after is not None:
         parts.append(f"The server asks to wait {error.retry_after:g} s.")
-    advice = (ADVICE.get(kind.__name__) for kind in type(error).__mro__)
+    own = error.advice_for.get(error.code) or vars(error).get("advice")
+    advice = (own, *(ADVICE.get(kind.__name__) for kind in type(error).__mro__))
     parts.append(next((text for text in advice if text is not None), error.advice))
     tags = ", ".join(filter(None, (error.code, error.request_id)))
     text = " ".join(p if p.endswith((".", "?", "!", ")")) else f"{p}." for p in parts if p)

@@ -159,3 +159,7 @@ __all__ = [
     "from_transport",
     "parse_retry_after",
 ]
+
+for _kind in [globals()[name] for name in __all__]:
+    if isinstance(_kind, type) and _kind.__module__.startswith("trailseal.errors._"):
+        _kind.__module__ = __name__  # tracebacks name what is imported

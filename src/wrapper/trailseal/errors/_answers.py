@@ -33,11 +33,30 @@ KEPT_HEADERS = ("content-type", "date", "request-id", "retry-after", "server", "
 
 Phase = Literal["connect", "read", "timeout", "deadline"]
 
+_SIGNS = {  # in the words of OpenSSL and the system
+    "self-signed certificate": "Trust its authority: name its file in SSL_CERT_FILE, or as tls.",
+    "unable to get local issuer": "Trust its authority: name its file in SSL_CERT_FILE, or as tls.",
+    "not valid for": "Use a host name that the certificate names.",
+    "SSL: ": "The server may not speak TLS there: check http:// against https://.",
+    "not known": "Check the spelling of the host.",
+}
+_STRANGER = "Check the base URL, and what proxies stand before the server."
+_ADVICE = {  # for answers that no TrailSeal server has written
+    401: _STRANGER,
+    403: _STRANGER,
+    404: _STRANGER,
+    405: _STRANGER,
+    407: "Give the proxy's user and password: http://USER:PASSWORD@HOST:PORT.",
+    413: "Let the proxy take requests of 10 MiB, or send fewer events at once.",
+}
+
 
 def from_transport(phase: Phase, reason: str, request_id: str | None = None) -> TransportError:
     """Say what went wrong below HTTP; `reason` is a short text without payload or secret."""
     if phase == "connect":
-        return ConnectError(f"No connection to the server ({reason}).", request_id=request_id)
+        known = {"advice": advice} if (advice := _mending(reason)) else {}
+        text = f"No connection to the server ({reason})."
+        return ConnectError(text, request_id=request_id, **known)
     if phase == "read":
         return ReadError(f"The connection broke ({reason}).", request_id=request_id)
     return TimeoutError(
@@ -95,6 +114,11 @@ def parse_retry_after(value: str | None, now: datetime) -> float | None:
     return max(0.0, (aware - now).total_seconds())
 
 
+def _mending(reason: str) -> str:
+    """What helps where the system's own words tell more than that there is no connection."""
+    return next((advice for sign, advice in _SIGNS.items() if sign in reason), "")
+
+
 def _now() -> datetime:
     return datetime.now(UTC)
 
@@ -110,11 +134,31 @@ def _problem(response: Response) -> Mapping[str, Any] | None:
 
 def _bare(response: Response) -> ApiError:
     """Judge an answer without a problem document, which the server itself never sends."""
-    kind = _for_status(response.status)
+    status = response.status
     media = response.headers.get("content-type", "no content type").split(";")[0]
-    size = len(response.content)
-    text = f"HTTP {response.status} without a problem document ({media[:80]}, {size} bytes)."
-    return kind(text, status=response.status)
+    what = f"{media[:80]}, {len(response.content)} bytes"
+    text = f"HTTP {status} of a proxy, or of a server that is not TrailSeal ({what})."
+    known: dict[str, Any] = {"status": status}
+    if status == 404:
+        known["code"] = "route_not_found"
+    if status in _ADVICE:
+        known["advice"] = _ADVICE[status]
+    if 300 <= status <= 399 and (origin := _origin(response.headers.get("location", ""))):
+        text = f"HTTP {status}: the base URL redirects to {origin}."
+        known["advice"] = "Use the address that it leads to as the base URL."
+    return _for_status(status)(text, **known)
+
+
+def _origin(url: str) -> str:
+    """The scheme and the host of a URL: what follows them may be a permission."""
+    from urllib.parse import urlsplit  # noqa: PLC0415  # rarely needed
+
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}"[:80] if host and host.isprintable() else ""
 
 
 def _for_status(status: int | None) -> type[ApiError]:

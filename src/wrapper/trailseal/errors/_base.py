@@ -57,7 +57,8 @@ class ApiError(TrailSealError):
     (tries that were made; 0 where nothing was sent). `__cause__` is what it came from.
     """
 
-    advice: ClassVar[str] = ""
+    advice: str = ""  # what to do next, in a sentence
+    advice_for: ClassVar[Mapping[str, str]] = {}  # where a code needs other advice
 
     errors: tuple[ErrorDetail, ...] = ()  # pyright: ignore  # narrower than for verify, which has none
     response: ResponseInfo | None = None  # pyright: ignore  # as above
@@ -79,28 +80,33 @@ class ApiError(TrailSealError):
                 raise TypeError(f"{type(self).__name__} has no attribute {name!r}")
             setattr(self, name, value)
 
+    @property
+    def next_step(self) -> str:
+        """The advice that `str` ends with."""
+        own = vars(self).get("advice")
+        return self.advice_for.get(self.code, self.advice) if own is None else own
+
     def __str__(self) -> str:
         parts = [super().__str__() or type(self).__name__]
+        more = ""
         if self.errors:
             first, others = self.errors[0], len(self.errors) - 1
             fault = first.detail or first.code
             if fault not in parts[0]:  # a server's message often repeats the only fault
                 parts.append(f"{first.pointer}: {fault}" if first.pointer else fault)
-            if others:
-                parts.append(f"({others} more in .errors)")
-        parts = [_sentence(part) for part in parts]
+            more = f"({others} more in .errors)" if others else ""
+        parts = [*map(_sentence, parts), more]
         if self.retry_after is not None:
             parts.append(f"The server asks to wait {self.retry_after:g} s.")
         if self.attempts > 1:
             parts.append(f"It was tried {self.attempts} times.")
-        if self.advice:
-            parts.append(self.advice)
+        parts.append(self.next_step)
         tags = [self.code, f"HTTP {self.status}" if self.status else "", self.request_id or ""]
-        return " ".join(parts) + f" [{', '.join(tag for tag in tags if tag)}]"
+        return " ".join(filter(None, parts)) + f" [{', '.join(tag for tag in tags if tag)}]"
 
 
 def _sentence(text: str) -> str:
-    return text if text.endswith((".", "?", "!", ")")) else f"{text}."
+    return text if text.endswith((".", "?", "!")) else f"{text}."
 
 
 def text_of(value: object) -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from trailseal.errors._base import ApiError
 
 
 class ConfigurationError(ApiError, codes=("configuration_invalid",)):
     """The client's settings, or the way it was called, cannot work; found before any I/O."""
+
+    advice = "Mend it and call again."
 
 
 class EventValidationError(
@@ -36,13 +40,19 @@ class BatchTooLargeError(
 class DuplicateEventInBatchError(EventValidationError, codes=("duplicate_event_id",)):
     """Two events of one batch have the same id."""
 
+    advice = "Give each event an id of its own, or none: one is made."
+
 
 class ChecksumMismatchError(EventValidationError, codes=("checksum_mismatch",)):
     """An event's checksum is not that of its content."""
 
+    advice = "Compute it over the event's canonical JSON as it is sent, or leave it out."
+
 
 class SignatureInvalidError(EventValidationError, codes=("signature_invalid",)):
     """An event's signature does not hold."""
+
+    advice = "Sign the event as it is sent, with a signing key that is registered and valid."
 
 
 class EventConflictError(
@@ -51,6 +61,10 @@ class EventConflictError(
     """The event's id, or the idempotency key, was used before with other content."""
 
     advice = "An event never changes: log a new one with its own id (and `amends`, to correct)."
+    advice_for: ClassVar = {
+        "idempotency_conflict": "Send another request with another idempotency key.",
+        "legal_hold": "Wait for the legal hold to be released, or release it if that is right.",
+    }
 
 
 class PartialFailureError(
@@ -67,6 +81,13 @@ class PartialFailureError(
     """Some events of a batch were not logged; `result` tells which, and why."""
 
     advice = "See .result.failed; events with their id can be sent again safely."
+    advice_for: ClassVar = {
+        "recipient_mismatch": "Send it through the channel of its recipient.",
+        "source_not_allowed": "Send it through a channel that takes its source.",
+        "tenant_not_subscribed": "Ask the server's operator to subscribe the tenant.",
+        "throttled": "Send it again later, with its id.",
+        "internal_failure": "Send it again later, with its id.",
+    }
 
 
 class AuthenticationError(
@@ -91,6 +112,12 @@ class PermissionDeniedError(
     """The API key is valid, and may not do this."""
 
     advice = "Use a key with the needed scope and tenant; client.whoami() shows what this one has."
+    advice_for: ClassVar = {
+        "tenant_mismatch": "Leave tenant_id out, or use a key of that tenant.",
+        "channel_permission": "Use a key that may use the channel.",
+        "external_id_required": "Pass the channel's external_id.",
+        "external_id_mismatch": "Pass the channel's own external_id.",
+    }
 
 
 class UploadExpiredError(PermissionDeniedError, codes=("upload_expired",)):
@@ -124,13 +151,22 @@ class NotFoundError(
 ):
     """There is no such object, or it belongs to another tenant."""
 
+    advice = "Check the id and the log: what belongs to another tenant is not found either."
+    advice_for: ClassVar = {
+        "route_not_found": "Check the base URL: the server's own address, without /v1.",
+    }
+
 
 class ChannelNotFoundError(NotFoundError, codes=("channel_not_found",)):
     """There is no such channel."""
 
+    advice = "Check its name, or create it."
+
 
 class CheckpointNotFoundError(NotFoundError, codes=("checkpoint_not_found",)):
     """No checkpoint was published with this tree size."""
+
+    advice = "client.root() is the latest; a log has its first soon after its first event."
 
 
 class SchemaNotRegisteredError(NotFoundError, codes=("schema_not_registered",)):
@@ -155,31 +191,56 @@ class RequestError(
 ):
     """The request is not one that the contract allows."""
 
+    advice = "Mend what the message names."
+    advice_for: ClassVar = {
+        "log_required": "Pass log_id or tenant_id, or use a key that has a log.",
+        "body_too_large": "Send less in one request.",
+    }
+
 
 class InvalidChannelError(RequestError, codes=("channel_invalid",)):
     """A channel's name is malformed, or the channel does not take this."""
+
+    advice = "Name a channel that exists and takes events of this kind."
 
 
 class UnsupportedSchemaError(RequestError, codes=("schema_unsupported",)):
     """The channel does not take events of this schema."""
 
+    advice = "Use a schema that the channel takes, or another channel."
+
 
 class SchemaInvalidError(RequestError, codes=("schema_invalid",)):
     """A schema is no valid JSON Schema, or uses what TrailSeal does not support."""
+
+    advice = "Mend the schema; `trailseal schemas validate` tries one without registering it."
 
 
 class SchemaConflictError(RequestError, codes=("schema_version_exists", "schema_incompatible")):
     """This version of the schema exists with other content, or breaks its predecessor."""
 
+    advice = "Register what changed as a new version."
+    advice_for: ClassVar = {
+        "schema_incompatible": "Change less than .errors name, or register it under another id.",
+    }
+
 
 class InvalidQueryError(RequestError, codes=("query_invalid",)):
     """A filter or a search query cannot be understood; `errors` name the position."""
+
+    advice = "Mend the filter or the query."
 
 
 class InvalidPageError(
     InvalidQueryError, codes=("cursor_invalid", "offset_invalid", "limit_invalid")
 ):
     """An offset, limit or cursor cannot be used; also a pager that would never end."""
+
+    advice = "Begin the list again, without the cursor."
+    advice_for: ClassVar = {
+        "limit_invalid": "Pass a limit that is allowed.",
+        "offset_invalid": "Pass an offset that is allowed, or go on by cursor.",
+    }
 
 
 class ResultExpiredError(
@@ -208,28 +269,36 @@ class OperationFailedError(ApiError, codes=("operation_failed",)):
     """The operation ended without a result: failed, or cancelled."""
 
     operation_id: str = ""
+    advice = "Mend its cause, in .errors and __cause__, and start it again."
 
 
 class DownloadError(ApiError, codes=("download_failed", "download_checksum")):
     """A download did not arrive whole; the final path was not touched."""
 
-    advice = "Call it again: it goes on where it broke, or says what must be different."
+    advice = "Call it again: it goes on where it broke."
+    advice_for: ClassVar = {
+        "download_checksum": "Call it again; if it stays, the digest or the content is another's.",
+    }
 
 
 class RateLimitError(ApiError, codes=("rate_limited",), statuses=(429,)):
     """Too many requests; `retry_after` says how long to wait."""
 
     retryable = True
+    advice = "Wait, or call less often: log_bulk sends a thousand events in one request."
 
 
 class QuotaExceededError(ApiError, codes=("quota_exceeded",), statuses=(402,)):
     """The plan's quota is used up."""
+
+    advice = "Ask for a larger quota; client.usage() shows it."
 
 
 class ServerError(ApiError, codes=("internal_error",), statuses=(500,)):
     """The server failed; for a writing call without an id, the outcome is unknown."""
 
     retryable = True
+    advice = "Try again, with the same event id; tell the server's operator the request id."
 
 
 class UnavailableError(
@@ -237,21 +306,27 @@ class UnavailableError(
 ):
     """The server, or what stands before it, cannot answer now."""
 
+    advice = "Try again later; trailseal.Audit would keep events until it is back."
+
 
 class StorageFullError(ServerError, codes=("storage_full",), statuses=(507,)):
     """The server has no room left; nothing was written."""
+
+    advice = "Nothing was written: try again when the server's operator has made room."
 
 
 class UnsupportedOperationError(ServerError, codes=("operation_unsupported",), statuses=(501,)):
     """This server does not do this operation."""
 
     retryable = False
+    advice = "Do without it, or use a server that does it."
 
 
 class TransportError(ApiError, codes=("transport_failed",)):
     """No complete answer arrived. `sent` tells whether the server may have got the request."""
 
     retryable = True
+    advice = "Try again; a sent event may have been logged, so keep its id."
     sent: bool = True
     expired: bool = False  # the deadline of the whole call has passed
 
@@ -290,9 +365,13 @@ class SigningError(ApiError, codes=("signing_failed",)):
 class DeliveryError(ApiError, codes=("delivery_failed",)):
     """Background delivery cannot take an event."""
 
+    advice = "Nothing was accepted: log the event again when the cause is mended."
+
 
 class SpoolFullError(DeliveryError, codes=("spool_full",)):
     """The spool or queue is full."""
+
+    advice = 'Log it again when there is room; on_full="block" waits, max_… makes more.'
 
 
 class ClosedError(DeliveryError, codes=("client_closed",)):

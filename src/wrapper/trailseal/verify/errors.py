@@ -53,6 +53,7 @@ class IntegrityError(TrailSealError):
 
     code = "integrity"
     default_kind: ClassVar[str] = "integrity"
+    advice: ClassVar[str] = ""  # what to do next, in a sentence
 
     def __init__(self, message: str, *, index: int | None = None, kind: str | None = None) -> None:
         super().__init__(message[:MAX_MESSAGE_CHARS])
@@ -62,7 +63,9 @@ class IntegrityError(TrailSealError):
 
     def __str__(self) -> str:
         message = super().__str__()
-        return message if self.index is None else f"event at index {self.index}: {message}"
+        if self.index is not None:
+            message = f"event at index {self.index}: {message}"
+        return f"{message.rstrip('.')}. {self.advice}" if self.advice else message
 
 
 class MalformedError(IntegrityError):
@@ -70,6 +73,7 @@ class MalformedError(IntegrityError):
 
     code = "malformed"
     default_kind = "malformed"
+    advice = "Check the path and the format, or fetch it again."
 
 
 class UnverifiableError(IntegrityError):
@@ -77,6 +81,7 @@ class UnverifiableError(IntegrityError):
 
     code = "unverifiable"
     default_kind = "unverifiable"
+    advice = "Give what is missing, and verify again."
 
 
 class EventCorruptionError(IntegrityError):
@@ -84,6 +89,7 @@ class EventCorruptionError(IntegrityError):
 
     code = "event_corrupt"
     default_kind = "event"
+    advice = "Keep the evidence, and ask the log's operator."
 
 
 class ProofError(IntegrityError):
@@ -91,6 +97,7 @@ class ProofError(IntegrityError):
 
     code = "proof_invalid"
     default_kind = "proof"
+    advice = "Rely on nothing that it covers: fetch it again, then ask the log's operator."
 
 
 class CheckpointForkError(IntegrityError):
@@ -98,6 +105,7 @@ class CheckpointForkError(IntegrityError):
 
     code = "log_forked"
     default_kind = "fork"
+    advice = "Keep both checkpoints, and ask the log's operator."
 
 
 class Faults(list[IntegrityError]):
