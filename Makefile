@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PINNED := --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test vectors attack mutants faults faults-full schemathesis generate generate-check format lint types imports check rows bench bench-client dist constraints clean
+.PHONY: help setup demo test vectors attack mutants faults faults-full schemathesis generate generate-check format lint types imports check rows bench bench-client bench-verify dist constraints clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -104,11 +104,19 @@ $(VENV)/peers: $(VENV)/.made
 	@$(PYTHON) -m venv $@
 	@$@/bin/python -m pip --disable-pip-version-check --quiet install opentelemetry-sdk==1.45.2 segment-analytics-python==2.4.0
 
-bench: setup $(VENV)/peers ## side-by-side measurements
+$(VENV)/verify-peers: $(VENV)/.made benchmarks/verify-peers.txt
+	@$(PYTHON) -m venv $@
+	@$@/bin/python -m pip --disable-pip-version-check --quiet install -r benchmarks/verify-peers.txt
+	@touch $@
+
+bench: setup $(VENV)/peers $(VENV)/verify-peers ## side-by-side measurements
 	@$(BIN)/python benchmarks/generated.py
 	@$(BIN)/python benchmarks/server.py
 	@$(BIN)/python benchmarks/delivery.py
 	@$(BIN)/python benchmarks/verify.py
+
+bench-verify: setup $(VENV)/verify-peers ## verification beside its peers; ARGS='--events 1000000'
+	@$(BIN)/python benchmarks/verify.py $(ARGS)
 
 bench-client: setup ## the client beside its peers, and beside bare httpx
 	@test -d .venv-peers || $(PYTHON) -m venv .venv-peers

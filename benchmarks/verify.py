@@ -1,16 +1,18 @@
-"""Verification beside others' and beside the bare hashing limit, in one run.
+"""Verification beside others' and beside the bare hashing limit, in one run: `make bench-verify`.
 
-    python benchmarks/verify.py [--events 1000000]
+    python benchmarks/verify.py [--events 1000000] [--signed 100000]
 
 Rules:
 - The bundle is what the server exports: events of 22 fields, plain JSON lines, a seed each; the log
   behind it is made here, and its making is not measured.
-- Figures are CPU time of one process, so that another user of the machine does not count; only the
-  line with all cores is wall time. Each small figure is the best of five rounds.
-- "Limit" is SHA-256 alone over as many inputs of the same lengths.
-- pangea-sdk's own check of one event: hash of the canonical envelope, Ed25519 signature, membership
-  proof at depth 20. pymerkle and sigstore check an inclusion proof at depth 20. Each is left out
-  where it is not installed.
+- A bundle is checked in a fresh process, whose peak memory is told. "On all cores" is the default;
+  its rate is told twice, by the clock and for each second of CPU of all processes together.
+- All else is CPU time of one process, so that another user of the machine does not count. Each
+  small figure is the best of five rounds.
+- "Limit" is SHA-256 alone over as many inputs of the same lengths, or Ed25519 alone.
+- Peers run in an environment of their own (`verify-peers.txt`), through their own code
+  (`verify_peers.py`): pangea-sdk's check of an event's hash, signature and membership proof; the
+  inclusion proof of pymerkle and of sigstore, the very one that we check.
 """
 
 import argparse
@@ -19,10 +21,12 @@ import hashlib
 import json
 import os
 import resource
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +34,7 @@ from typing import Any
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from load import event  # the other benchmark's typical event
-from trailseal.verify import Verifier, canonical, commitments, merkle
+from trailseal.verify import Verifier, canonical, commitments, ed25519, merkle
 from trailseal.verify.bundle import Content
 from trailseal.verify.entry import Entry
 from trailseal.verify.merkle import leaf_hash
@@ -38,11 +42,19 @@ from trailseal.verify.merkle import leaf_hash
 ROUNDS = 5
 SAMPLE = 2_000
 DEPTH = 20
+INDEX, SIZE = 0x5A5A5, 1 << DEPTH
+PEERS = Path(os.environ.get("PEERS_PYTHON", ".venv/verify-peers/bin/python"))
+HERE = Path(__file__).resolve()
 ORIGIN = "log.example.com/bench"
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 PUBLIC = KEY.public_key().public_bytes_raw()
 
-Row = tuple[str, float, str]
+Row = tuple[str, float, str]  # a name, seconds (or what the unit says), the unit
+SHOWN: dict[str, Callable[[float], float]] = {  # others are rates
+    "µs": lambda seconds: seconds * 1e6,
+    "MiB": lambda size: size,
+    "×": lambda ratio: ratio,
+}
 
 
 def seed_of(number: int) -> str:
@@ -125,40 +137,50 @@ def best(work: Callable[[], object], count: int) -> float:
     return min(cpu(work, count) for _ in range(ROUNDS))
 
 
-def bundle_rows(folder: Path, events: int) -> Iterator[Row]:
+def bundle_rows(folder: Path, events: int, signed: int) -> Iterator[Row]:
     """Whole bundles."""
     plain = write_bundle(folder, events, signed=False)
-    name = f"bundle of {events}"
-    yield f"{name}, one process", cpu(partial(check, plain, 1), events), "events/s"
-    with Without():
-        yield f"{name}, without orjson", cpu(partial(check, plain, 1), events), "events/s"
-    yield (
-        f"{name}, {os.cpu_count()} cores (wall)",
-        wall(partial(check, plain, None), events),
-        "events/s",
-    )
+    yield from checks(plain, f"bundle of {events:,}", events, "orjson")
     yield "  limit: SHA-256 of the same inputs", best(hash_alone, SAMPLE), "events/s"
     yield "  limit: reading and splitting the file", cpu(partial(read, plain), events), "lines/s"
-    count = max(events // 10, 10_000)
-    signed = write_bundle(folder, count, signed=True)
-    name = f"bundle of {count}, a signature each"
-    yield f"{name}, one process", cpu(partial(check, signed, 1), count), "events/s"
-    yield (
-        f"{name}, {os.cpu_count()} cores (wall)",
-        wall(partial(check, signed, None), count),
-        "events/s",
+    plain.unlink()
+    path = write_bundle(folder, signed, signed=True)
+    yield from checks(path, f"bundle of {signed:,}, a signature each", signed, "PyNaCl")
+    yield "  limit: Ed25519 alone, by cryptography", best(signatures, SAMPLE), "events/s"
+
+
+def checks(path: Path, name: str, events: int, without: str) -> Iterator[Row]:
+    """One bundle in one process, without a library, and on all cores."""
+    alone, bare, all_cores = (
+        json.loads(subprocess.check_output([sys.executable, HERE, "--check", path, *options]))
+        for options in (["--cores", "1"], ["--cores", "1", "--without", without], [])
     )
-    yield "  limit: Ed25519 alone", best(signature_alone, SAMPLE), "events/s"
+    yield f"{name}, one process", alone["cpu"] / events, "events/s"
+    yield "  its peak memory", alone["memory"], "MiB"
+    yield f"  without {without}", bare["cpu"] / events, "events/s"
+    yield f"  on all {os.cpu_count()} cores, by the clock", all_cores["wall"] / events, "events/s"
+    yield "  for each second of their CPU", all_cores["cpu"] / events, "events/s"
+    yield "  peak memory of the main process", all_cores["memory"], "MiB"
+    yield "  and of the largest other", all_cores["others"], "MiB"
 
 
-def wall(work: Callable[[], object], count: int) -> float:
-    """Seconds of wall time for each of `count`."""
-    began = time.perf_counter()
-    work()
-    return (time.perf_counter() - began) / count
+def measured(path: Path, cores: int | None) -> dict[str, float]:
+    """What checking a bundle costs this process and those that it starts."""
+    began, clock = time.process_time(), time.perf_counter()
+    check(path, cores)
+    wall, used = time.perf_counter() - clock, time.process_time() - began
+    others = resource.getrusage(resource.RUSAGE_CHILDREN)
+    status = Path("/proc/self/status").read_text(encoding="ascii")  # ru_maxrss is also the parent's
+    memory = int(status.split("VmHWM:")[1].split()[0])
+    return {
+        "cpu": used + others.ru_utime + others.ru_stime,
+        "wall": wall,
+        "memory": memory / 1024,
+        "others": others.ru_maxrss / 1024,
+    }
 
 
-def signature_alone() -> None:
+def signatures() -> None:
     """What checking a client's signature costs any Python program."""
     key, message = KEY.public_key(), b"m" * 120
     signature = KEY.sign(message)
@@ -167,13 +189,21 @@ def signature_alone() -> None:
 
 
 class Without:
-    """Without orjson, as where it is not installed."""
+    """Without a library, as where it is not installed."""
+
+    def __init__(self, name: str) -> None:
+        own: dict[str, tuple[Any, str, object]] = {
+            "orjson": (canonical, "orjson", None),
+            "PyNaCl": (ed25519, "_USE_LIBSODIUM", False),
+        }
+        self._module, self._name, self._value = own[name]
 
     def __enter__(self) -> None:
-        self._kept, canonical.orjson = canonical.orjson, None  # type: ignore[assignment]
+        self._kept = getattr(self._module, self._name)
+        setattr(self._module, self._name, self._value)
 
     def __exit__(self, *_: object) -> None:
-        canonical.orjson = self._kept  # type: ignore[assignment]
+        setattr(self._module, self._name, self._kept)
 
 
 def check(path: Path, processes: int | None) -> None:
@@ -212,134 +242,114 @@ def commitment_rows() -> Iterator[Row]:
             commitments.fields_hash(body, seed)
 
     yield "commitment of 22 fields", best(commit, SAMPLE), "µs"
-    with Without():
+    with Without("orjson"):
         yield "commitment of 22 fields, without orjson", best(commit, SAMPLE), "µs"
 
 
-def proof_rows() -> Iterator[Row]:
-    """Inclusion proofs at depth 20."""
-    size = 1 << DEPTH
-    proof = [hashlib.sha256(b"%d" % level).digest() for level in range(DEPTH)]
-    index, leaf = 0x5A5A5, leaf_hash(b"entry")
-    root = leaf
-    for level, sibling in enumerate(proof):
-        pair = (sibling, root) if index >> level & 1 else (root, sibling)
+def proof() -> tuple[bytes, list[bytes], bytes]:
+    """A leaf, an inclusion proof for it at depth 20, and the root."""
+    hashes = [hashlib.sha256(b"%d" % level).digest() for level in range(DEPTH)]
+    leaf = root = leaf_hash(b"entry")
+    for level, sibling in enumerate(hashes):
+        pair = (sibling, root) if INDEX >> level & 1 else (root, sibling)
         root = merkle.node_hash(*pair)
+    return leaf, hashes, root
+
+
+def peers() -> dict[str, dict[str, Any]]:
+    """What others need for a check, by their names; says who is missing."""
+    if not PEERS.exists():
+        print("peers are not installed: make bench-verify")
+        return {}
+    leaf, hashes, root = proof()
+    given = {"event": event(7), "private_key": KEY.private_bytes_raw().hex(), "body": "entry"}
+    given |= {"index": INDEX, "size": SIZE, "leaf": leaf.hex(), "root": root.hex()}
+    given["hashes"] = [digest.hex() for digest in hashes]
+    run = [PEERS, HERE.with_name("verify_peers.py")]
+    told = subprocess.run(run, input=json.dumps(given), stdout=-1, check=True, text=True).stdout
+    return {each["name"]: each for each in map(json.loads, told.splitlines())}
+
+
+def beside(ours: float, theirs: dict[str, dict[str, Any]], unit: str, *names: str) -> Iterator[Row]:
+    """Others' figures, and how many times as fast we are."""
+    for name in names:
+        found = theirs.get(name, {})
+        if "seconds" not in found:
+            yield f"  {name}: {found.get('missing', 'not installed')}", 0.0, ""
+        else:
+            yield f"  {name} {found['version']}", found["seconds"], unit
+            yield "    ours beside it", found["seconds"] / ours, "×"
+
+
+def proof_rows(theirs: dict[str, dict[str, Any]]) -> Iterator[Row]:
+    """Inclusion proofs at depth 20."""
+    leaf, hashes, root = proof()
 
     def ours() -> None:
         for _ in range(SAMPLE):
-            merkle.verify_inclusion(index, size, leaf, proof, root)
+            merkle.verify_inclusion(INDEX, SIZE, leaf, hashes, root)
 
     def bare() -> None:
         sha256, node = hashlib.sha256, b"n" * 65
         for _ in range(SAMPLE * DEPTH):
             sha256(node).digest()
 
-    yield f"inclusion proof at depth {DEPTH}", best(ours, SAMPLE), "proofs/s"
+    took = best(ours, SAMPLE)
+    yield f"inclusion proof at depth {DEPTH}", took, "proofs/s"
     yield "  limit: its hashes alone", best(bare, SAMPLE), "proofs/s"
-    yield from others_proofs(index, size, leaf, proof, root)
+    yield from beside(took, theirs, "proofs/s", "pymerkle", "sigstore")
 
 
-def others_proofs(
-    index: int, size: int, leaf: bytes, proof: list[bytes], root: bytes
-) -> Iterator[Row]:
-    """The same proof in other libraries."""
-    try:
-        from pymerkle import InmemoryTree, verify_inclusion
-    except ImportError:
-        yield "  pymerkle: not installed", 0.0, ""
-    else:
-        tree = InmemoryTree(algorithm="sha256")
-        for number in range(1 << 10):
-            tree.append_entry(b"%d" % number)
-        theirs = tree.prove_inclusion(345)
-        base, state = tree.get_leaf(345), tree.get_state()
-
-        def pymerkle() -> None:
-            for _ in range(SAMPLE):
-                verify_inclusion(base, state, theirs)
-
-        yield "  pymerkle, at depth 10", best(pymerkle, SAMPLE), "proofs/s"
-    try:
-        from sigstore._internal import merkle as theirs_too
-    except ImportError:
-        yield "  sigstore: not installed", 0.0, ""
-    else:
-        inner, _border = theirs_too._decomp_inclusion_proof(index, size)  # noqa: SLF001
-
-        def sigstore() -> None:
-            for _ in range(SAMPLE):
-                got = theirs_too._chain_inner(leaf, proof[:inner], index)  # noqa: SLF001
-                assert theirs_too._chain_border_right(got, proof[inner:]) == root  # noqa: SLF001
-
-        yield "  sigstore's Merkle code", best(sigstore, SAMPLE), "proofs/s"
-
-
-def event_rows() -> Iterator[Row]:
-    """Hash, signature and proof of one event, ours and pangea-sdk's."""
-    line, _ = made(7, signed=True)
+def event_rows(theirs: dict[str, dict[str, Any]]) -> Iterator[Row]:
+    """Hash, signature and proof of one event, parsed from its line."""
+    line, leaf = made(7, signed=True)
     raw = json.loads(line)
-    entry_text, body = raw["entry"], raw["event"]
-    proof = [hashlib.sha256(b"%d" % level).digest() for level in range(DEPTH)]
-    leaf = root = leaf_hash(entry_text.encode())
-    for sibling in proof:
+    _, hashes, _ = proof()
+    root = leaf
+    for sibling in hashes:
         root = merkle.node_hash(root, sibling)
     keys = {"k1": base64.b64encode(PUBLIC).decode()}
 
     def ours() -> None:
         for _ in range(SAMPLE):
-            entry = Entry.parse(entry_text)
-            entry.check_event(body, raw)
+            entry = Entry.parse(raw["entry"])
+            entry.check_event(raw["event"], raw)
             entry.check_signature(keys)
-            merkle.verify_inclusion(0, 1 << DEPTH, entry.leaf_hash, proof, root)
+            merkle.verify_inclusion(0, SIZE, entry.leaf_hash, hashes, root)
 
-    yield "event: hash, signature, proof", best(ours, SAMPLE), "events/s"
-    try:
-        from pangea.services.audit import signing, util
-    except ImportError:
-        yield "  pangea-sdk: not installed", 0.0, ""
-        return
-    said = util.canonicalize_event(body) if hasattr(util, "canonicalize_event") else dumps(body)
-    signature = base64.b64encode(KEY.sign(said)).decode()
-    key = base64.b64encode(PUBLIC).decode()
-    steps = ",".join(f"r:{sibling.hex()}" for sibling in proof)
-    top = root_of(leaf, proof)
-
-    def pangea() -> None:
-        verifier = signing.Verifier()
-        for _ in range(SAMPLE):
-            util.hash_dict({"event": body})
-            assert verifier.verify_signature(signature, said, key)
-            decoded = util.decode_membership_proof(steps)
-            assert util.verify_membership_proof(leaf, top, decoded)
-
-    yield "  pangea-sdk", best(pangea, SAMPLE), "events/s"
-
-
-def root_of(leaf: bytes, proof: list[bytes]) -> bytes:
-    """As pangea-sdk hashes nodes: without a prefix."""
-    for sibling in proof:
-        leaf = hashlib.sha256(leaf + sibling).digest()
-    return leaf
+    took = best(ours, SAMPLE)
+    yield "event: hash, signature, proof", took, "events/s"
+    yield from beside(took, theirs, "events/s", "pangea-sdk")
+    with Without("PyNaCl"):
+        took = best(ours, SAMPLE)
+        yield "event, without PyNaCl", took, "events/s"
+    yield from beside(took, theirs, "events/s", "pangea-sdk")
 
 
 def main() -> None:
     """Print a line for each figure as it comes."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--events", type=int, default=100_000)
-    events = parser.parse_args().events
+    parser.add_argument("--events", type=int, default=100_000, help="of the bundle")
+    parser.add_argument("--signed", type=int, help="of the signed one; a tenth, if left out")
+    for name, kind in (("--check", Path), ("--cores", int), ("--without", str)):
+        parser.add_argument(name, type=kind, help=argparse.SUPPRESS)  # a fresh process of ours
+    args = parser.parse_args()
+    if args.check:
+        with Without(args.without) if args.without else nullcontext():
+            print(json.dumps(measured(args.check, args.cores)))
+        return
+    theirs = peers()
     with tempfile.TemporaryDirectory() as folder:
+        signed = args.signed or max(args.events // 10, 10_000)
         for rows in (
             commitment_rows(),
-            proof_rows(),
-            event_rows(),
-            bundle_rows(Path(folder), events),
+            proof_rows(theirs),
+            event_rows(theirs),
+            bundle_rows(Path(folder), args.events, signed),
         ):
-            for name, seconds, unit in rows:
-                figure = seconds * 1e6 if unit == "µs" else 1 / seconds if seconds else 0
-                print(f"{name:52} {figure:12,.1f} {unit}" if unit else name, flush=True)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    print(f"{'peak memory of this process':52} {peak:12,} MiB")
+            for name, figure, unit in rows:
+                shown = SHOWN.get(unit, lambda seconds: 1 / seconds)(figure) if unit else 0
+                print(f"{name:52} {shown:12,.1f} {unit}" if unit else name, flush=True)
 
 
 if __name__ == "__main__":
