@@ -134,7 +134,7 @@ def test_s4_no_mutation_of_a_file_loses_an_event_silently(tmp_path: Path) -> Non
         contents[f"e{number}"] = random.randbytes(random.choice([50, 300, 6000]))  # noqa: S311 - no secret
         spool.enqueue(f"e{number}", None, contents[f"e{number}"], 0.0)
         if number == 30:
-            spool._run(lambda c: c.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone())
+            spool._db.run(lambda c: c.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone())
             spool.settle(spool.take(Limits(events=10), (), ()))
     [name] = [path.name for path in spool_files(source)]
     files = {path.name: path.read_bytes() for path in source.iterdir() if path.suffix != ".db-shm"}

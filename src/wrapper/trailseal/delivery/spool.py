@@ -5,34 +5,23 @@
    it again with its id, and it is stored once.
 2. A row leaves only when it was delivered, parked or dropped. Forgetting a delivered row is not
    synced: after a power cut it is sent again, and the server knows its id.
-3. A damaged file is set aside as `*.damaged-…`, its sound rows go on in a new one under their keys,
-   the others are counted.
-4. A full disk is an error of now: nothing has to be reopened once there is room.
+
+`_database` opens the file, and mends it.
 """
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TypeVar
 
 from trailseal._ids import now as now_text
-from trailseal.delivery._file import Mark, SpoolFile
+from trailseal.delivery._database import Database
+from trailseal.delivery._file import SpoolFile
 from trailseal.delivery._fork import Sqlite
-from trailseal.delivery._rows import (
-    PAGE,
-    SCHEMA,
-    VERSION,
-    DamagedError,
-    checksum,
-    connect,
-    is_damage,
-    salvage,
-)
+from trailseal.delivery._rows import checksum
 from trailseal.delivery._statements import (
     AT_ONCE,
     Entry,
@@ -46,11 +35,8 @@ from trailseal.delivery.batching import Item, Limits, Waiting, cut, of_one_log
 from trailseal.errors import DeliveryError, SpoolFullError
 
 MAX_BYTES = 1 << 30  # of waiting events: some million of them, and a disk still has room
-CHECKPOINT_PAGES = 4096  # of the write-ahead log, 16 MiB: rare, and some milliseconds
 MAX_SCAN = 20_000  # rows looked at for one request, where logs are mixed
-BUSY_S = 5.0  # the command line may look at the same file
 
-T = TypeVar("T")
 Lost = Callable[[int], None]
 
 
@@ -73,25 +59,25 @@ class Spool:
         max_bytes: int = MAX_BYTES,
         drop_oldest: bool = False,
     ) -> None:
-        self._file, self._lost = file, lost
+        self._lost = lost
         self._max_bytes, self._drop_oldest = max_bytes, drop_oldest
         self._lock = Sqlite.lock  # one for all spools of the process
         self._queue_lock = threading.Lock()  # of those who wait for it
         self._entries: list[Entry] = []
         self._sent: set[int] = set()
         self._since = 0.0
-        self._mark = file.last_mark() or Mark(0, 0)
-        self._count = self._bytes = 0
-        self._connection: sqlite3.Connection | None = None
-        self._broken: list[sqlite3.Connection] = []
-        self._closed = False
+        self._db = Database(file, self._mended)
         with self._lock:
-            self._run(self._measure)
+            self._db.recount()
+
+    def _mended(self, lost: int) -> None:
+        self._sent.clear()
+        self._lost(lost)
 
     @property
     def path(self) -> Path:
         """Of the database."""
-        return self._file.path
+        return self._db.path
 
     # ------------------------------------------------------------- accepting
 
@@ -121,13 +107,13 @@ class Spool:
     def _commit(self, group: list[Entry], now: float) -> None:
         """Write a group in one transaction; each entry learns how it went."""
         try:
-            with_room, gone, key = self._run(lambda connection: self._write(connection, group))
-            if self._count == len(self._sent):
+            with_room, gone, key = self._db.run(lambda connection: self._write(connection, group))
+            if self._db.count == len(self._sent):
                 self._since = now
-            self._count += len(with_room) - len(gone)
-            self._bytes += sum(len(entry.content) for entry in with_room)
-            self._bytes -= sum(size for _, _, size in gone)
-            self._note(key)
+            self._db.count += len(with_room) - len(gone)
+            self._db.bytes += sum(len(entry.content) for entry in with_room)
+            self._db.bytes -= sum(size for _, _, size in gone)
+            self._db.note(key)
             for entry in group:
                 entry.error = SpoolFullError
             for entry in with_room:
@@ -147,7 +133,7 @@ class Spool:
         self, connection: sqlite3.Connection, group: list[Entry]
     ) -> tuple[list[Entry], list[tuple[int, str, int]], int]:
         """The entries that have room, now committed; key, id and size of what gave it; last key."""
-        room, key = self._max_bytes - self._bytes, self._mark.key
+        room, key = self._max_bytes - self._db.bytes, self._db.mark.key
         with_room, gone = list[Entry](), list[tuple[int, str, int]]()
         needed = sum(len(entry.content) for entry in group) - room
         if needed <= 0 and len(group) <= AT_ONCE:
@@ -172,8 +158,8 @@ class Spool:
     def waiting(self) -> Waiting:
         """What waits."""
         with self._lock:
-            count = self._count - len(self._sent)
-            return Waiting(count, self._bytes if count else 0, self._since)
+            count = self._db.count - len(self._sent)
+            return Waiting(count, self._db.bytes if count else 0, self._since)
 
     def take(
         self, limits: Limits, skip_keys: Collection[int], skip_logs: Collection[str | None]
@@ -189,7 +175,7 @@ class Spool:
                 return cut(of_one_log(items_of(rows, skipped)), limits)
 
         with self._lock:
-            batch = self._run(read)
+            batch = self._db.run(read)
             self._sent.update(item.key for item in batch)
             return batch
 
@@ -226,14 +212,14 @@ class Spool:
 
     def _settled(self, work: Callable[[sqlite3.Connection], None], items: Collection[Item]) -> None:
         """Do what makes these events leave, and count it."""
-        self._file.mark(Mark(self._mark.key, max(0, self._count - len(items))))  # before: see _file
+        self._db.note_ahead(len(items))
         try:
-            self._run(work)
-            self._count -= len(items)
-            self._bytes -= sum(len(item.content) for item in items)
+            self._db.run(work)
+            self._db.count -= len(items)
+            self._db.bytes -= sum(len(item.content) for item in items)
             self._sent.difference_update(item.key for item in items)
         finally:
-            self._note(self._mark.key)
+            self._db.note(self._db.mark.key)
 
     def release(self, items: Collection[Item]) -> None:
         """Let events that were on their way wait again."""
@@ -245,12 +231,12 @@ class Spool:
     def pending(self) -> int:
         """How many events are not settled."""
         with self._lock:
-            return self._count
+            return self._db.count
 
     def bytes(self) -> int:
         """Of the events that are not settled."""
         with self._lock:
-            return self._bytes
+            return self._db.bytes
 
     def oldest(self) -> int | None:
         """The key of the oldest event that is not settled."""
@@ -260,19 +246,19 @@ class Spool:
             return found
 
         with self._lock:
-            return self._run(read) if self._count else None
+            return self._db.run(read) if self._db.count else None
 
     def newest(self) -> int:
         """The key of the event that was accepted last."""
         with self._lock:
-            return self._mark.key
+            return self._db.mark.key
 
     def refresh(self) -> int:
         """Count again, since the command line may have requeued what was parked; how many more."""
         with self._lock:
-            before = self._count
-            self._run(self._measure)
-            return self._count - before
+            before = self._db.count
+            self._db.recount()
+            return self._db.count - before
 
     def close(self) -> None:
         """Give the file up; it is deleted if nothing lies in it."""
@@ -283,101 +269,16 @@ class Spool:
 
         with self._lock:
             try:
-                empty = not self._count and not self._run(parked)
+                empty = not self._db.count and not self._db.run(parked)
             except DeliveryError:
                 empty = False  # then it stays
-            self._closed = True
-            for connection in (*self._broken, self._connection):
-                if connection is not None:
-                    connection.close()
-            self._file.release(remove=empty)
+            self._db.close(remove=empty)
 
     def leave(self) -> None:
         """Close the database and keep the file, for somebody else to read."""
         with self._lock:
-            self._closed = True
-            if self._connection is not None:
-                self._connection.close()
+            self._db.leave()
 
     def abandon(self) -> list[sqlite3.Connection]:
         """In a forked child: leave all to the parent. These connections must never be closed."""
-        self._file.forget()
-        return [*self._broken, *([self._connection] if self._connection else [])]
-
-    # --------------------------------------------------------------- opening
-
-    def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Work on the open database; again after damage was mended. Raises `DeliveryError`."""
-        for mended in (False, True):
-            if self._closed:
-                raise DeliveryError("The spool is closed.")
-            try:
-                return work(self._connection or self._open())
-            except (sqlite3.Error, OSError) as error:
-                if mended or not is_damage(error):
-                    raise _delivery_error(error) from error
-            self._recover()
-        raise AssertionError("the second round returns or raises")
-
-    def _open(self) -> sqlite3.Connection:
-        """Open or make the database; raises sqlite3.Error."""
-        connection = connect(self._file.path)
-        try:
-            connection.execute(f"PRAGMA busy_timeout = {int(BUSY_S * 1000)}")
-            connection.execute(f"PRAGMA page_size = {PAGE}")
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-            tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
-            if version == tables == 0 and not self._mark.key:
-                connection.executescript(f"BEGIN; {SCHEMA} COMMIT;")
-            elif version != VERSION:
-                raise DamagedError("not the version that we write")  # noqa: TRY301  # as SQLite's own
-            key = self._measure(connection)
-            if key < self._mark.key or self._count < self._mark.left:
-                raise DamagedError("events are missing")  # noqa: TRY301  # as SQLite's own
-            self._note(key)
-        except BaseException:
-            # Closing would tidy up what `_recover` has to see: it closes, once it has copied.
-            self._broken.append(connection)
-            raise
-        self._connection = connection
-        return connection
-
-    def _measure(self, connection: sqlite3.Connection) -> int:
-        """Count what is there; the last key."""
-        query = "SELECT count(*), ifnull(sum(length(content)), 0) FROM pending"
-        self._count, self._bytes = connection.execute(query).fetchone()
-        last = connection.execute("SELECT ifnull(max(seq), 0) FROM sqlite_sequence").fetchone()[0]
-        return int(last)
-
-    def _note(self, key: int) -> None:
-        self._mark = Mark(key, self._count)
-        self._file.mark(self._mark)
-
-    def _recover(self) -> None:
-        """Set the damaged file aside, and begin a new one with its sound rows."""
-        mark, new = self._mark, self._file.path.with_suffix(".new")
-        try:
-            new.unlink(missing_ok=True)
-            os.close(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
-            saved = salvage(self._file.path, new, mark.key)
-            self._file.set_aside()
-            new.rename(self._file.path)
-        except (sqlite3.Error, OSError) as error:
-            raise _delivery_error(error) from error
-        if self._connection is not None:
-            self._broken.append(self._connection)
-        while self._broken:
-            self._broken.pop().close()  # their files have other names now
-        self._connection, self._mark, self._sent = None, Mark(0, 0), set()
-        hidden = min(mark.left, max(0, mark.key - saved.seen))
-        self._lost(max(saved.unsound, mark.left - saved.pending, hidden))
-
-
-def _delivery_error(error: Exception) -> DeliveryError:
-    code = getattr(error, "sqlite_errorcode", None)
-    if code is not None and code & 0xFF == sqlite3.SQLITE_FULL:
-        return SpoolFullError("The disk of the spool is full.")
-    return DeliveryError(f"The spool cannot be used ({error}).")
+        return self._db.abandon()

@@ -53,9 +53,9 @@ def crash(spool: Spool) -> None:
     kept = Path(tempfile.mkdtemp())
     for side in ("", "-wal"):
         shutil.copy2(f"{spool.path}{side}", kept / f"copy{side}")
-    os.close(spool._file._lock)
-    assert spool._connection is not None
-    spool._connection.close()
+    os.close(spool._db._file._lock)
+    assert spool._db._connection is not None
+    spool._db._connection.close()
     for side in ("-shm",):
         Path(f"{spool.path}{side}").unlink(missing_ok=True)
     for side in ("", "-wal"):
@@ -158,7 +158,7 @@ class Model(RuleBasedStateMachine):
         assert self.spool.waiting().events == len(self.events)
         assert (self.spool.oldest() is None) == (not held)
         assert self.lost == []
-        parked = self.spool._run(lambda c: c.execute("SELECT count(*) FROM parked").fetchone()[0])
+        parked = self.spool._db.run(lambda c: c.execute("SELECT count(*) FROM parked").fetchone()[0])
         assert parked == self.parked
 
 
@@ -277,7 +277,7 @@ def crashed(folder: Path, lost: list[int]) -> Iterator[Path]:
     for number in range(40):
         spool.enqueue(f"e{number}", None, b"x" * (200 + number), 0.0)
         if number == 29:
-            spool._run(lambda c: c.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone())
+            spool._db.run(lambda c: c.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone())
         if number == 19:
             spool.settle(spool.take(Limits(events=10), (), ()))
     crash(spool)
@@ -289,7 +289,7 @@ def test_s4_a_broken_first_page_costs_no_event(folder: Path, lost: list[int]) ->
     spool = new(folder, lost)
     for number in range(30):
         spool.enqueue(f"e{number}", None, b"x" * 300, 0.0)
-    spool._run(lambda c: c.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone())
+    spool._db.run(lambda c: c.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone())
     crash(spool)
     [path] = spool_files(folder, WHERE)
     path.write_bytes(b"\0" * 4096 + path.read_bytes()[4096:])
