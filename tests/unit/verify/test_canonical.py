@@ -4,6 +4,7 @@ import json
 import sys
 from contextlib import suppress
 
+import orjson
 import pytest
 import rfc8785
 from hypothesis import given
@@ -97,6 +98,16 @@ def test_what_readers_could_understand_differently_is_refused(text) -> None:
     """Each fault is our own error, and the text is not quoted."""
     with pytest.raises(MalformedError):
         canonical.loads(text)
+
+
+@given(st.floats(2**53, allow_nan=False, allow_infinity=False), st.booleans())
+def test_a_float_beyond_the_limit_is_refused_however_it_is_spelled(number, negative) -> None:
+    """As Python, JCS and orjson write it, alone and inside."""
+    number = -number if negative else number
+    for text in (json.dumps(number).encode(), rfc8785.dumps(number), orjson.dumps(number)):
+        for around in (b"%b", b"[%b]", b'{"a":%b}', b"[%b,1]"):
+            with pytest.raises(MalformedError):
+                canonical.loads(around % text)
 
 
 def test_limits_are_allowed_themselves() -> None:
