@@ -23,6 +23,7 @@ import argparse
 import ast
 import difflib
 import fnmatch
+import gc
 import os
 import re
 import resource
@@ -32,7 +33,8 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
 from pathlib import Path
 from types import ModuleType
 
@@ -49,7 +51,6 @@ MOST_MEMORY = 4 << 30  # bytes
 SURVIVED, KILLED, UNTESTED = range(3)
 TESTS = ("tests/unit/verify", "tests/vectors/test_trailseal.py", "spec/vectors")
 LEFT_OUT = ("no_changed_byte", "imports_nothing", "cost_no", "the_command")
-MODULES = re.compile(r"[a-z_0-9]*[a-z0-9]\.py")  # all but __init__
 
 
 def prepare(folder: Path, patterns: list[str]) -> dict[str, str]:
@@ -63,17 +64,20 @@ def prepare(folder: Path, patterns: list[str]) -> dict[str, str]:
     (target / "verify").mkdir(parents=True)
     shutil.copy(package / "__init__.py", target)
     mutants: dict[str, str] = {}
-    for path in sorted((package / "verify").glob("*.py")):
-        text, module = path.read_text(), f"trailseal.verify.{path.stem}."
-        if MODULES.fullmatch(path.name) and any(p.startswith((module, "*")) for p in patterns):
-            text, found = mutated(text)
-            mutants |= {module + name: diff for name, diff in found if diff}  # b"\x00" in capitals
-        (target / "verify" / path.name).write_text(text)
+    paths = sorted((package / "verify").glob("*.py"))
+    with ProcessPoolExecutor() as pool:  # what mutmut loads would be copied by each fork
+        made = pool.map(mutated, paths, repeat(patterns))
+        for path, (text, found) in zip(paths, made, strict=True):
+            (target / "verify" / path.name).write_text(text)
+            mutants |= found
     return mutants
 
 
-def mutated(source: str) -> tuple[str, Iterator[tuple[str, str]]]:
+def mutated(path: Path, patterns: list[str]) -> tuple[str, dict[str, str]]:
     """A module that holds all its mutants; the name of each with what it changes."""
+    source, module = path.read_text(), f"trailseal.verify.{path.stem}."
+    if path.name == "__init__.py" or not any(p.startswith((module, "*")) for p in patterns):
+        return source, {}
     from mutmut.file_mutation import mutate_file_contents  # noqa: PLC0415
 
     text, names = mutate_file_contents("", undecorated(source))
@@ -84,7 +88,8 @@ def mutated(source: str) -> tuple[str, Iterator[tuple[str, str]]]:
         lines = difflib.unified_diff(code[re.sub(r"\d+$", "orig", name)], code[name], n=0)
         return "\n".join(f"    {line}" for line in list(lines)[3:])
 
-    return text, ((name, diff(name)) for name in names)
+    found = {module + name: diff(name) for name in names}
+    return text, {name: diff for name, diff in found.items() if diff}  # b"\0" in capitals has none
 
 
 def undecorated(source: str) -> str:
@@ -120,7 +125,7 @@ def _named(function: ast.FunctionDef, name: str) -> ast.stmt:
 class Runner:
     """A pytest plugin that takes the place of its loop."""
 
-    def __init__(self, mutants: list[str], jobs: int) -> None:
+    def __init__(self, mutants: dict[str, str], jobs: int) -> None:
         self.mutants = mutants
         self.jobs = jobs
         self.results: dict[str, int] = {}  # SURVIVED, KILLED, UNTESTED; negative: by this signal
@@ -128,12 +133,19 @@ class Runner:
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Run all tests once, then those that matter to each mutant."""
+        if session.testsfailed:
+            raise session.Interrupted("not all tests could be read")
         self._watch(session.items)
         running: dict[int, str] = {}
+        gc.freeze()  # or each fork would copy what it looks at
+        if (pid := os.fork()) == 0:
+            _run_mutant("none", [(1.0, item) for item in session.items])
+        if os.waitpid(pid, 0)[1]:
+            raise session.Failed("the tests fail in a fork, without a mutant")
         for name in self.mutants:
             items = sorted(self.items[name.rpartition("__mutmut_")[0]], key=lambda pair: pair[0])
             if not items:
-                self.results[name] = UNTESTED
+                self._note(name, UNTESTED)
                 continue
             if (pid := os.fork()) == 0:
                 _run_mutant(name, items)
@@ -154,16 +166,24 @@ class Runner:
             called.clear()
             before = time.process_time()
             if not _passes(item):
-                raise pytest.UsageError(f"fails without a mutant: {item.nodeid}")
+                raise item.session.Failed(f"fails without a mutant: {item.nodeid}")
             for name in called:
                 self.items[name].append((time.process_time() - before, item))
 
     def _reap(self, running: dict[int, str]) -> None:
         pid, status = os.wait()
-        self.results[running.pop(pid)] = os.waitstatus_to_exitcode(status)
-        done, total = len(self.results), len(self.mutants)
-        if done % 100 == 0:
-            print(f"{done} of {total}, {sum(map(bool, self.results.values()))} killed", flush=True)
+        self._note(running.pop(pid), os.waitstatus_to_exitcode(status))
+
+    def _note(self, name: str, result: int) -> None:
+        self.results[name] = result
+        if result in {SURVIVED, UNTESTED}:
+            why = " (no test reaches it)" if result else ""
+            print(
+                f"{name}{why}, {len(self.results)} of {len(self.mutants)}",
+                self.mutants[name],
+                sep="\n",
+                flush=True,
+            )
 
 
 def _run_mutant(name: str, items: list[tuple[float, pytest.Item]]) -> None:
@@ -182,16 +202,14 @@ def _passes(item: pytest.Item) -> bool:
     return not any(report.failed for report in runtestprotocol(item, log=False, nextitem=None))
 
 
-def tell(results: dict[str, int], diffs: dict[str, str]) -> int:
-    """Print survivors, what was killed of each module, and the rate."""
+def tell(results: dict[str, int]) -> int:
+    """Print what was killed of each module, and the rate."""
     total, killed, limited = Counter[str](), Counter[str](), Counter[str]()
     for name, result in results.items():
         module = name.split(".")[2]
         total[module] += 1
         killed[module] += result not in {SURVIVED, UNTESTED}
         limited[module] += result < 0
-        if result in {SURVIVED, UNTESTED}:
-            print(name, "(no test reaches it)" if result else "", f"\n{diffs[name]}")
     for module in total:
         print(f"{module:12}{killed[module]:5} of {total[module]:4}, {limited[module]} by a limit")
     rate = 100 * killed.total() / max(total.total(), 1)
@@ -210,15 +228,15 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="mutants-") as place:
         folder = Path(place)
         diffs = prepare(folder, given.names)
-        names = [n for n in diffs if any(fnmatch.fnmatch(n, pattern) for pattern in given.names)]
+        chosen = {n: diffs[n] for n in diffs if any(fnmatch.fnmatch(n, p) for p in given.names)}
         if given.list:
-            print(*(f"{name}\n{diffs[name]}" for name in names), sep="\n")
+            print(*(f"{name}\n{diff}" for name, diff in chosen.items()), sep="\n")
             return 0
         os.chdir(folder)
-        os.environ["HYPOTHESIS_PROFILE"] = "mutants"
+        os.environ |= {"HYPOTHESIS_PROFILE": "mutants", "MUTANT_UNDER_TEST": "none"}
         sys.path.insert(0, str(folder / "src"))
         (folder / "pytest.ini").touch()  # none of ours
-        runner = Runner(names, given.jobs)
+        runner = Runner(chosen, given.jobs)
         arguments = ["tests", "-q", "-s", "-p", "no:cacheprovider", "--import-mode=importlib"]
         arguments += ["-k", " and ".join(f"not {name}" for name in LEFT_OUT)]
         arguments += ["--basetemp", "tmp", "-o", "tmp_path_retention_policy=none"]
@@ -226,7 +244,7 @@ def main() -> int:
         arguments += ["-o", "markers=row(*ids): of the feature list"]
         if code := pytest.main(arguments, plugins=[runner]):
             return int(code)
-        return tell(runner.results, diffs)
+        return tell(runner.results)
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def test_a_record_may_lack_its_leaf_hash_and_may_not_have_another(log: Any) -> N
     record = log.record(3)
     verifier = Verifier([log.verifier_key])
     verifier.verify_record({k: v for k, v in record.items() if k != "leaf_hash"})
-    with pytest.raises(EventCorruptionError, match="'leaf_hash' is not the hash of its entry"):
+    with pytest.raises(EventCorruptionError, match="'leaf_hash' is not the one in its entry"):
         verifier.verify_record({**record, "leaf_hash": "0" * 64})
 
 
@@ -73,7 +73,7 @@ def test_a_path_may_be_as_deep_as_an_event(log: Any) -> None:
 
 Raise = Callable[[Any, Verifier], object]
 SAID: list[tuple[type[IntegrityError], str, Raise]] = [
-    (UnverifiableError, "the record has no 'entry'; fetch it with include=proof",
+    (UnverifiableError, "it has no 'entry'; fetch it with include=proof",
      lambda log, v: v.verify_record({"index": 1})),
     (UnverifiableError, "it has no 'proof' yet; fetch it with include=proof",
      lambda log, v: v.verify_record({**log.record(1), "proof": None})),

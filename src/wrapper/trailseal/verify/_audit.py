@@ -18,86 +18,93 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 
-from . import _workers, merkle
-from .bundle import Content, Files, Manifest, Neighbour, read_sidecar
+from . import merkle
+from ._workers import check_lines, sensible_processes
+from .bundle import Content, Files, Manifest, read_sidecar
 from .checkpoint import Checkpoint
-from .errors import CheckpointForkError, EventCorruptionError, ProofError, UnverifiableError
+from .errors import CheckpointForkError, ProofError, UnverifiableError
 from .line import Checked, Expected
 from .note import Note, VerifierKey
-from .report import Findings, Progress, Report
+from .report import Findings, Progress
 
 MAX_SURPLUS_LINES = 1000  # beyond the manifest's count: enough to name them, too few to stall
 PROGRESS_EVERY = 1000  # lines
 
 
 class Audit:
-    """One pass over one bundle: make one, call `run` once."""
+    """One pass over one bundle: make one, call `run` once, ask `why_incomplete`."""
 
     def __init__(
-        self,
-        keys: Sequence[VerifierKey],
-        signing_keys: Mapping[str, str],
-        processes: int | None,
-        on_progress: Callable[[Progress], object] | None,
+        self, files: Files, keys: Sequence[VerifierKey], signing_keys: Mapping[str, str]
     ) -> None:
+        data = read_sidecar(files.manifest)
+        self.manifest = Manifest.parse(data)
+        self.checkpoint: Checkpoint | None = None
+        self._digest = hashlib.sha256(data).hexdigest()
+        self._files = files
         self._keys = keys
         self._signing_keys = signing_keys
-        self._processes = processes
-        self._on_progress = on_progress
-        self._manifest: Manifest | None = None
-        self._checkpoint: Checkpoint | None = None
         self._tree: merkle.RootBuilder | None = None  # where the root is to be recomputed
         self._root_recomputed = False
-        self._findings = Findings()
-        self._next = 0  # the index that the next line should have
-        self._last_received_at: str | None = None
-        self._lines = self._redacted = self._signed = self._checked = self._trusted = 0
+        self._next = next(iter(self.manifest.in_order), 0)  # the index that the next line has
+        self._last_received_at = ""
 
-    def run(self, locate: Callable[[], Files], *, complete: bool) -> Report:
-        """Check everything; with `complete`, it is a finding if completeness is not proved."""
-        with self._findings:
-            files = locate()
-            manifest = self._read_manifest(files)
-            with self._findings:
-                self._check_checkpoint(files, manifest)
-            self._begin_tree(manifest)
-            self._check_content(files, manifest)
-            self._check_end(manifest)
-            with self._findings:
-                self._check_time_range(manifest)
-        reason = self._why_incomplete()
-        if complete and reason is not None and not self._findings.first:  # else it follows
-            self._findings.append(UnverifiableError(f"not proved complete: {reason}"))
-        return self._report(reason)
+    def run(
+        self, findings: Findings, processes: int | None, on_progress: Callable[[Progress], object]
+    ) -> None:
+        """Check everything, and note what is wrong."""
+        self._findings = findings
+        with findings:
+            self._check_manifest()
+        with findings:
+            self._check_checkpoint()
+        self._begin_tree()
+        self._check_content(processes or sensible_processes(self.manifest.size), on_progress)
+        self._check_end()
+        with findings:
+            self._check_root()
+        with findings:
+            self._check_time_range()
+
+    def why_incomplete(self) -> str | None:
+        """Why it is not proved that no event of the range is left out; None where it is."""
+        manifest = self.manifest
+        if self._findings.first:
+            return "not everything could be verified"
+        if manifest.filtered:
+            return (
+                "a filtered export shows that its events are in the log, not that it has them all"
+            )
+        if not manifest.ascending:
+            return "it is proved for ascending order only"
+        if manifest.indexes and not self._root_recomputed:
+            return "the manifest has no 'boundary'"
+        return None
 
     # Who says it
 
-    def _read_manifest(self, files: Files) -> Manifest:
-        data = read_sidecar(files.manifest)
-        self._manifest = manifest = Manifest.parse(data)
-        with self._findings:
-            note = Note.parse(read_sidecar(files.manifest_note))
-            digest = hashlib.sha256(data).hexdigest()
-            if note.text != f"trailseal/manifest/v1\n{manifest.origin}\n{digest}\n":
-                raise ProofError("the manifest is not the one that was signed", kind="manifest")
-            note.verify(self._keys, manifest.origin)
-        return manifest
+    def _check_manifest(self) -> None:
+        origin = self.manifest.origin
+        note = Note.parse(read_sidecar(self._files.manifest_note))
+        if note.text != f"trailseal/manifest/v1\n{origin}\n{self._digest}\n":
+            raise ProofError("the manifest is not the one that was signed", kind="manifest")
+        note.verify(self._keys, origin)
 
-    def _check_checkpoint(self, files: Files, manifest: Manifest) -> None:
+    def _check_checkpoint(self) -> None:
+        manifest = self.manifest
         if manifest.checkpoint is None:
             raise UnverifiableError("the log had no checkpoint when it was exported")
         note = Note.parse(manifest.checkpoint)
-        checkpoint = Checkpoint.parse(note.text)
-        if (checkpoint.origin, checkpoint.log_id) != (manifest.origin, manifest.log_id):
+        ours = Checkpoint.parse(note.text)
+        if (ours.origin, ours.log_id) != (manifest.origin, manifest.log_id):
             raise ProofError("the checkpoint is of another log than the manifest", kind="origin")
-        self._checkpoint = checkpoint
+        self.checkpoint = ours
         with self._findings:
-            note.verify(self._keys, checkpoint.origin)
-        beside = read_sidecar(files.checkpoint)
-        if beside != manifest.checkpoint.encode():
-            self._refuse_other_checkpoint(Note.parse(beside), checkpoint)
-
-    def _refuse_other_checkpoint(self, note: Note, ours: Checkpoint) -> None:
+            note.verify(self._keys, ours.origin)
+        beside = read_sidecar(self._files.checkpoint)
+        if beside == manifest.checkpoint.encode():
+            return
+        note = Note.parse(beside)
         other = Checkpoint.parse(note.text)
         with suppress(UnverifiableError):  # without a key, that it differs is wrong enough
             note.verify(self._keys, other.origin)
@@ -109,176 +116,125 @@ class Audit:
 
     # The lines
 
-    def _check_content(self, files: Files, manifest: Manifest) -> None:
-        self._next = (manifest.first_index if manifest.ascending else manifest.last_index) or 0
+    def _check_content(self, processes: int, on_progress: Callable[[Progress], object]) -> None:
+        manifest, findings = self.manifest, self._findings
         most = manifest.count + MAX_SURPLUS_LINES
-        processes = self._processes or _workers.sensible_processes(manifest.size)
-        with files.open_content() as file:
-            content = Content(file, compressed=manifest.compressed)
-            lines = content.lines()
-            for line in _workers.check_lines(
-                islice(lines, most), self._expected(manifest), processes
-            ):
-                self._lines += 1
-                self._findings.at = (self._next, self._lines)
-                with self._findings:
-                    self._take_line(line, manifest)
-                if self._lines % PROGRESS_EVERY == 0:
-                    self._tell_progress(manifest)
-            self._findings.at = (None, None)
-            with self._findings:
-                if self._lines == most and any(True for _ in lines):
-                    raise ProofError("many more lines than announced", kind="content")
-            with self._findings:
-                content.check(manifest)
-        self._tell_progress(manifest)
-
-    def _expected(self, manifest: Manifest) -> Expected:
-        return Expected(
+        expected = Expected(
             log_id=manifest.log_id,
-            tree_size=self._checkpoint.tree_size if self._checkpoint else 0,
-            root_hash=self._checkpoint.root_hash if self._checkpoint else None,
+            tree_size=self.checkpoint.tree_size if self.checkpoint else 0,
+            root_hash=self.checkpoint.root_hash if self.checkpoint else None,
             in_tree=self._tree is not None,
             start=manifest.start,
             end=manifest.end,
             signing_keys=self._signing_keys,
         )
+        with self._files.open_content() as file:
+            content = Content(file, compressed=manifest.compressed)
+            lines = content.lines()
+            for line in check_lines(islice(lines, most), expected, processes):
+                findings.events += 1
+                findings.at = (self._next, findings.events)
+                with findings:
+                    self._take_line(line)
+                if findings.events % PROGRESS_EVERY == 0:
+                    on_progress(Progress(findings.events, manifest.count))
+            findings.at = (None, None)
+            with findings:
+                if findings.events == most and any(True for _ in lines):
+                    raise ProofError("many more lines than announced", kind="content")
+            with findings:
+                content.check(manifest)
+        on_progress(Progress(findings.events, manifest.count))
 
-    def _take_line(self, line: Checked, manifest: Manifest) -> None:
+    def _take_line(self, line: Checked) -> None:
+        manifest, findings = self.manifest, self._findings
         if line.at is None:
             self._next += 0 if manifest.filtered else manifest.step  # it stood for this index
             raise line.faults[0]
-        self._findings.at = (line.at, self._lines)
-        self._check_order(line.at, manifest)
+        findings.at = (line.at, findings.events)
+        if line.at not in manifest.indexes:
+            raise ProofError("the index is outside the manifest's range", kind="order")
+        if (line.at - self._next) * manifest.step < 0:
+            raise ProofError("the line comes twice or out of order", kind="order")
+        self._go_to(line.at)
+        self._next += manifest.step
         for fault in line.faults:
-            self._findings.append(fault)
+            findings.append(fault)
         if line.leaf_hash is None:
             return
         if self._tree is not None and self._tree.size == line.at:
             self._tree.append(line.leaf_hash)
-        self._redacted += line.redacted
-        self._signed += line.signed
-        self._checked += line.trusted is not None
-        self._trusted += line.trusted is True
+        findings.redacted += line.redacted
+        findings.signed += line.signed
+        findings.checked += line.trusted is not None
+        findings.trusted += line.trusted is True
         last, now = self._last_received_at, line.received_at
         self._last_received_at = now
-        if last is not None and (now < last if manifest.ascending else now > last):
+        if last and (now < last if manifest.ascending else now > last):
             raise ProofError("'received_at' goes back within the log", kind="time")
 
-    def _check_order(self, index: int, manifest: Manifest) -> None:
-        first, last = manifest.first_index, manifest.last_index
-        if first is None or last is None or not first <= index <= last:
-            raise ProofError("the index is outside the manifest's range", kind="order")
-        ahead = (index - self._next) * manifest.step
-        if ahead < 0:
-            raise ProofError("the line comes twice or out of order", kind="order")
-        if ahead and not manifest.filtered:
-            self._note_missing(self._next, index - manifest.step)
-        self._next = index + manifest.step
+    def _go_to(self, index: int) -> None:
+        """Expect `index` next; what should have come before it is missing."""
+        step = self.manifest.step
+        if (index - self._next) * step > 0:
+            self._miss(*sorted((self._next, index - step)))
+        self._next = index
+
+    def _miss(self, first: int, last: int) -> None:
+        if not self.manifest.filtered:
+            which = "the event is" if first == last else f"the events {first} to {last} are"
+            self._findings.append(ProofError(f"{which} missing", index=first, kind="missing"))
 
     # The whole
 
-    def _begin_tree(self, manifest: Manifest) -> None:
-        first, left = manifest.first_index, manifest.left
-        if manifest.filtered or not manifest.ascending or first is None or left is None:
-            return
-        self._tree = merkle.RootBuilder()
-        with self._findings:
-            self._tree.append_range(left, first)
+    def _begin_tree(self) -> None:
+        manifest = self.manifest
+        if manifest.filtered or not manifest.ascending or manifest.left is None:
+            return  # each line has to bring its own proof
+        if manifest.indexes:
+            self._tree = merkle.RootBuilder()
+            with self._findings:
+                self._tree.append_range(manifest.left, manifest.indexes[0])
 
-    def _check_end(self, manifest: Manifest) -> None:
-        first, last, checkpoint = manifest.first_index, manifest.last_index, self._checkpoint
-        if manifest.filtered:
-            if self._lines != manifest.count:
-                reason = f"{manifest.count} lines are announced, {self._lines} were read"
-                self._findings.append(ProofError(reason, kind="missing"))
-        elif first is not None and last is not None:
-            end = last if manifest.ascending else first
-            if (end - self._next) * manifest.step >= 0:
-                self._note_missing(self._next, end)
+    def _check_end(self) -> None:
+        manifest, checkpoint, lines = self.manifest, self.checkpoint, self._findings.events
+        if manifest.filtered and lines != manifest.count:
+            reason = f"{manifest.count} lines are announced, {lines} were read"
+            self._findings.append(ProofError(reason, kind="missing"))
+        if manifest.indexes:
+            self._go_to(manifest.in_order[-1] + manifest.step)
         elif checkpoint is not None and checkpoint.tree_size and not manifest.has_time_range:
-            self._note_missing(0, checkpoint.tree_size - 1)
-        with self._findings:
-            self._check_root(manifest)
+            self._miss(0, checkpoint.tree_size - 1)
 
-    def _check_root(self, manifest: Manifest) -> None:
-        tree, checkpoint, last = self._tree, self._checkpoint, manifest.last_index
+    def _check_root(self) -> None:
+        tree, checkpoint = self._tree, self.checkpoint
         if tree is None:
-            return  # each line had to bring its own proof
-        if checkpoint is None or last is None or tree.size != last + 1:
+            return
+        if checkpoint is None or tree.size != self.manifest.indexes[-1] + 1:
             reason = "not all entries could be read, so the checkpoint's root proves none of them"
             raise UnverifiableError(reason)
-        tree.append_range(manifest.right or [], checkpoint.tree_size)
+        tree.append_range(self.manifest.right or [], checkpoint.tree_size)
         if tree.root() != checkpoint.root_hash:
             reason = "the entries do not give the checkpoint's root: one or more is not the log's"
             raise ProofError(reason, kind="root")
         self._root_recomputed = True
 
-    def _check_time_range(self, manifest: Manifest) -> None:
-        checkpoint = self._checkpoint
+    def _check_time_range(self) -> None:
+        manifest, checkpoint = self.manifest, self.checkpoint
         if manifest.filtered or not manifest.has_time_range or checkpoint is None:
             return
         before, after = manifest.before, manifest.after
         below = before.index if before else -1
         above = after.index if after else checkpoint.tree_size
-        first = above if manifest.first_index is None else manifest.first_index
-        last = below if manifest.last_index is None else manifest.last_index
-        bounded_below, bounded_above = manifest.start is not None, manifest.end is not None
-        if (bounded_below and below + 1 != first) or (bounded_above and above - 1 != last):
+        indexes = manifest.indexes
+        first, last = (indexes[0], indexes[-1]) if indexes else (above, below)
+        if (manifest.start and below + 1 != first) or (manifest.end and above - 1 != last):
             raise ProofError("the entries named beside the time range are not", kind="range")
         for neighbour in filter(None, (before, after)):
-            _verify_neighbour(neighbour, checkpoint)
+            checkpoint.verify_inclusion(
+                neighbour.index, neighbour.entry.log_id, neighbour.entry.leaf_hash, neighbour.hashes
+            )
         if before and not before.entry.received_at < (manifest.start or ""):
             raise ProofError("the entry before the time range belongs to it", kind="range")
         if after and not (manifest.end or "~") < after.entry.received_at:
             raise ProofError("the entry after the time range belongs to it", kind="range")
-
-    def _why_incomplete(self) -> str | None:
-        manifest, checkpoint = self._manifest, self._checkpoint
-        if self._findings.first or manifest is None or checkpoint is None:
-            return "not everything could be verified"
-        if manifest.filtered:
-            return (
-                "a filtered export shows that its events are in the log, not that it has them all"
-            )
-        if not manifest.ascending:
-            return "it is proved for ascending order only"
-        if manifest.first_index is not None and not self._root_recomputed:
-            return "the manifest has no 'boundary'"
-        return None
-
-    # Notes
-
-    def _note_missing(self, begin: int, end: int) -> None:
-        first, last = min(begin, end), max(begin, end)
-        which = "the event is" if first == last else f"the events {first} to {last} are"
-        self._findings.append(ProofError(f"{which} missing", index=first, kind="missing"))
-
-    def _tell_progress(self, manifest: Manifest) -> None:
-        if self._on_progress is not None:
-            self._on_progress(Progress(self._lines, manifest.count))
-
-    def _report(self, reason: str | None) -> Report:
-        manifest = self._manifest
-        return Report(
-            checkpoint=self._checkpoint,
-            first_index=None if manifest is None else manifest.first_index,
-            last_index=None if manifest is None else manifest.last_index,
-            events=self._lines,
-            redacted=self._redacted,
-            signed=self._signed,
-            signatures_checked=self._checked,
-            signatures_trusted=self._trusted,
-            complete=reason is None,
-            incomplete_reason=reason,
-            findings=tuple(self._findings.first),
-            counts=dict(self._findings.counts),
-        )
-
-
-def _verify_neighbour(neighbour: Neighbour, checkpoint: Checkpoint) -> None:
-    if neighbour.entry.log_id != checkpoint.log_id:
-        raise EventCorruptionError("an entry beside the time range is of another log")
-    size, root = checkpoint.tree_size, checkpoint.root_hash
-    leaf = neighbour.entry.leaf_hash
-    merkle.verify_inclusion(neighbour.index, size, leaf, neighbour.hashes, root)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import os
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ FREE_EXPANSION_BYTES = 64 << 20  # below this no expansion harms
 _CHUNK = 1 << 16
 _MANIFEST = ".manifest.json"
 
+StrPath = str | os.PathLike[str]
 Node = tuple[int, int, bytes]  # level, index, hash
 
 
@@ -46,31 +48,23 @@ class Files:
     checkpoint: Path
 
     @classmethod
-    def locate(cls, path: Path) -> Files:
-        """From the content file, or a directory that holds one; raises `MalformedError`."""
-        if path.is_dir():
-            found = sorted([*path.glob("*.jsonl"), *path.glob("*.jsonl.gz")])
-            if len(found) != 1:
-                raise MalformedError(
-                    f"the directory holds {len(found)} exports (*.jsonl, *.jsonl.gz), not one",
-                    kind="input",
-                )
-            (path,) = found
-        name = path.name.removesuffix(".gz").removesuffix(".jsonl")
-        if not path.exists():
-            raise MalformedError(f"there is no {path.name}", kind="input")
-        if not path.is_file() or name == path.name.removesuffix(".gz"):
-            raise MalformedError("not a file NAME.jsonl or NAME.jsonl.gz", kind="input")
-        return cls.beside(path.with_name(f"{name}{_MANIFEST}"), path)
-
-    @classmethod
-    def beside(cls, manifest: Path, content: Path | BinaryIO) -> Files:
-        """From NAME.manifest.json, with its notes beside it; the content may be anywhere."""
-        if not manifest.name.endswith(_MANIFEST):
+    def locate(cls, content: StrPath | BinaryIO, manifest: StrPath | None = None) -> Files:
+        """From the content file or the directory that holds it alone, and NAME.manifest.json, which
+        need be named only where it is not beside it. Raises `MalformedError` of the kind `input`.
+        """
+        if isinstance(content, str | os.PathLike):
+            content = Path(content)
+            if manifest is None:
+                manifest = _beside(content := _single(content))
+        elif manifest is None:
+            raise UnverifiableError("the manifest is missing: say where NAME.manifest.json is")
+        at = Path(manifest)
+        if not at.name.endswith(_MANIFEST):
             raise MalformedError(f"the manifest must be a file NAME{_MANIFEST}", kind="input")
-        stem = manifest.name.removesuffix(_MANIFEST)
-        note, checkpoint = f"{stem}.manifest.note", f"{stem}.checkpoint"
-        return cls(content, manifest, manifest.with_name(note), manifest.with_name(checkpoint))
+        stem = at.name.removesuffix(_MANIFEST)
+        return cls(
+            content, at, at.with_name(f"{stem}.manifest.note"), at.with_name(f"{stem}.checkpoint")
+        )
 
     @contextmanager
     def open_content(self) -> Iterator[BinaryIO]:
@@ -85,6 +79,25 @@ class Files:
             raise MalformedError(reason, kind="input") from None
         with file:
             yield file
+
+
+def _single(path: Path) -> Path:
+    if not path.is_dir():
+        return path
+    found = [*path.glob("*.jsonl"), *path.glob("*.jsonl.gz")]
+    if len(found) != 1:
+        reason = f"the directory holds {len(found)} exports (*.jsonl, *.jsonl.gz), not one"
+        raise MalformedError(reason, kind="input")
+    return found[0]
+
+
+def _beside(content: Path) -> Path:
+    name = content.name.removesuffix(".gz")
+    if not content.exists():
+        raise MalformedError(f"there is no {content.name}", kind="input")
+    if not content.is_file() or not name.endswith(".jsonl"):
+        raise MalformedError("not a file NAME.jsonl or NAME.jsonl.gz", kind="input")
+    return content.with_name(name.removesuffix(".jsonl") + _MANIFEST)
 
 
 def read_sidecar(path: Path) -> bytes:
@@ -126,8 +139,7 @@ class Manifest:
     compressed: bool
     filtered: bool
     ascending: bool
-    first_index: int | None  # the lowest index, None where there are no lines
-    last_index: int | None
+    indexes: range  # from the lowest to the highest, whatever the order; empty without lines
     count: int
     size: int  # bytes of the content file
     sha256: bytes
@@ -143,6 +155,11 @@ class Manifest:
     def step(self) -> int:
         """From one line's index to the next one's, where no event is left out."""
         return 1 if self.ascending else -1
+
+    @property
+    def in_order(self) -> range:
+        """The indexes of the lines, where no event is left out."""
+        return self.indexes[:: self.step]
 
     @property
     def has_time_range(self) -> bool:
@@ -166,15 +183,15 @@ class Manifest:
             raise MalformedError("it must be of version 1 and of the format jsonl")
         before, after = optional(raw, "before", dict), optional(raw, "after", dict)
         boundary = optional(raw, "boundary", dict) or {}
-        manifest = cls(
+        filtered, count = bool(raw.get("filter") or raw.get("query")), member(raw, "count", int)
+        return cls(
             origin=member(raw, "origin", str),
             log_id=member(raw, "log_id", str),
             compressed=_choice(raw, "compression", "none", "gzip") == "gzip",
-            filtered=bool(raw.get("filter") or raw.get("query")),
+            filtered=filtered,
             ascending=_choice(raw, "order", "asc", "desc") == "asc",
-            first_index=optional(raw, "first_index", int),
-            last_index=optional(raw, "last_index", int),
-            count=member(raw, "count", int),
+            indexes=_indexes(raw, count, filtered=filtered),
+            count=count,
             size=member(raw, "bytes", int),
             sha256=sha256_hex(raw.get("sha256"), "'sha256'"),
             checkpoint=optional(raw, "checkpoint", str),
@@ -185,18 +202,19 @@ class Manifest:
             before=None if before is None else Neighbour.parse(before),
             after=None if after is None else Neighbour.parse(after),
         )
-        manifest._check_range()
-        return manifest
 
-    def _check_range(self) -> None:
-        first, last = self.first_index, self.last_index
-        if first is None or last is None:
-            fits = first is last is None and self.count == 0
-        else:
-            span = last - first + 1
-            fits = first >= 0 and (0 < self.count <= span if self.filtered else self.count == span)
-        if not fits:
-            raise MalformedError("'first_index', 'last_index' and 'count' contradict each other")
+
+def _indexes(raw: Mapping[str, object], count: int, *, filtered: bool) -> range:
+    first, last = optional(raw, "first_index", int), optional(raw, "last_index", int)
+    if first is None or last is None:
+        indexes, fits = range(0), first is last and count == 0
+    else:
+        indexes = range(first, last + 1)
+        fits = 0 <= first <= last and 0 < count <= len(indexes)
+        fits = fits and (filtered or count == len(indexes))
+    if not fits:
+        raise MalformedError("'first_index', 'last_index' and 'count' contradict each other")
+    return indexes
 
 
 def _choice(raw: Mapping[str, object], name: str, *allowed: str) -> str:

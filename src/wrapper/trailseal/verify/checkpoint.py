@@ -7,12 +7,12 @@ extension lines. Our origins are `PREFIX/LOG_ID`, and the origin is the name of 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ._values import base64_bytes
-from .errors import MalformedError
-from .merkle import EMPTY_ROOT, HASH_SIZE, MAX_TREE_SIZE
+from .errors import MalformedError, ProofError
+from .merkle import EMPTY_ROOT, HASH_SIZE, MAX_TREE_SIZE, verify_inclusion
 from .note import Note, VerifierKey
 
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")  # 19 digits hold 2^63-1
@@ -31,6 +31,14 @@ class Checkpoint:
     def log_id(self) -> str:
         """The last part of the origin."""
         return self.origin.rpartition("/")[2]
+
+    def verify_inclusion(
+        self, index: int, log_id: str, leaf: bytes, hashes: Sequence[bytes]
+    ) -> None:
+        """Raise `ProofError` unless a leaf of log `log_id` is at `index` of this one."""
+        if log_id != self.log_id:
+            raise ProofError("the proof's checkpoint is of another log", kind="origin")
+        verify_inclusion(index, self.tree_size, leaf, hashes, self.root_hash)
 
     @classmethod
     def parse(cls, text: str) -> Checkpoint:

@@ -25,7 +25,7 @@ from .errors import (
 
 MAX_LINE_BYTES = 32 << 20  # a redacted 1 MiB event of half a million fields, a salt for each
 
-_MEMBERS = frozenset({"index", "event", "entry", "seed", "salts", "redactions", "proof"})
+LINE_MEMBERS = frozenset({"index", "event", "entry", "seed", "salts", "redactions", "proof"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def _read(text: bytes | None) -> Mapping[str, object]:
     if text is None:
         raise MalformedError(f"the line is longer than {MAX_LINE_BYTES} bytes")
     raw = loads(text, max_depth=MAX_DEPTH + 1)  # the event is one level down
-    if not isinstance(raw, dict) or not raw.keys() <= _MEMBERS:
+    if not isinstance(raw, dict) or not raw.keys() <= LINE_MEMBERS:
         raise MalformedError("a line must be an object with the members of an export line")
     return raw
 

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from .checkpoint import Checkpoint
@@ -40,13 +40,14 @@ class Finding:
 
 
 class Findings(Faults):
-    """Collects findings: an error that is appended becomes one, at the place under check."""
+    """What a report is made of: an error that is appended is a finding at the place under check."""
 
     def __init__(self) -> None:
         super().__init__()
         self.first: list[Finding] = []
         self.counts: Counter[str] = Counter()
         self.at: tuple[int | None, int | None] = (None, None)  # index and line under check
+        self.events = self.redacted = self.signed = self.checked = self.trusted = 0
 
     def append(self, error: IntegrityError) -> None:
         """Keep one error, or count it where there are many."""
@@ -58,6 +59,25 @@ class Findings(Faults):
         self.counts[error.kind] += 1
         if len(self.first) < MAX_FINDINGS:
             self.first.append(finding)
+
+    def report(
+        self, incomplete: str | None, at: Checkpoint | None = None, indexes: Sequence[int] = ()
+    ) -> Report:
+        """The report; `incomplete` says why completeness is not proved."""
+        return Report(
+            checkpoint=at,
+            first_index=indexes[0] if indexes else None,
+            last_index=indexes[-1] if indexes else None,
+            events=self.events,
+            redacted=self.redacted,
+            signed=self.signed,
+            signatures_checked=self.checked,
+            signatures_trusted=self.trusted,
+            complete=incomplete is None,
+            incomplete_reason=incomplete,
+            findings=tuple(self.first),
+            counts=dict(self.counts),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import BinaryIO
 
 from . import merkle
@@ -31,6 +30,7 @@ from .errors import (
     ProofError,
     UnverifiableError,
 )
+from .line import LINE_MEMBERS
 from .note import VerifierKey
 from .policy import TrustPolicy
 from .report import Findings, Progress, Report
@@ -85,19 +85,10 @@ class Verifier:
         `key_id`, False an enclosed one, None where nobody did, or there is no key for it.
         """
         raw = _object(record)
-        index = member(raw, "index", int)
-        with _at(index):
-            if raw.get("entry") is None:
-                raise UnverifiableError("the record has no 'entry'; fetch it with include=proof")
-            entry = Entry.parse(member(raw, "entry", str))
+        with _at(index := member(raw, "index", int)):
+            entry = _entry(raw)
             self._check_proof(raw, index, entry.log_id, entry.leaf_hash)
-            for name in _ENTRY_MEMBERS:
-                if (raw.get(name) or None) != (getattr(entry, name) or None):
-                    raise EventCorruptionError(f"{name!r} is not the one in its entry")
-            if raw.get("leaf_hash", entry.leaf_hash.hex()) != entry.leaf_hash.hex():
-                raise EventCorruptionError("'leaf_hash' is not the hash of its entry")
-            event = {name: raw[name] for name in raw.keys() - _NOT_OF_THE_EVENT}
-            entry.check_event(event, raw)
+            entry.check_event(_event(raw, entry), raw)
             return entry.check_signature(self._signing_keys)
 
     def verify_receipt(self, receipt: Answer) -> None:
@@ -106,11 +97,9 @@ class Verifier:
         A receipt does not hold the event: fetch the record to check what was logged.
         """
         raw = _object(receipt)
-        index = member(raw, "index", int)
-        with _at(index):
+        with _at(index := member(raw, "index", int)):
             leaf = sha256_hex(raw.get("leaf_hash"), "'leaf_hash'")
-            log_id = member(raw, "log_id", str)
-            self._check_proof(raw, index, log_id, leaf)
+            self._check_proof(raw, index, member(raw, "log_id", str), leaf)
 
     def verify_sent(
         self, receipt: Answer, event: Mapping[str, object], sent: Mapping[str, object]
@@ -122,21 +111,13 @@ class Verifier:
         """
         raw = _object(receipt)
         self.verify_receipt(raw)
-        index = member(raw, "index", int)
-        with _at(index):
-            if raw.get("entry") is None:
-                raise UnverifiableError("the receipt has no 'entry'; ask for it with include=proof")
-            entry = Entry.parse(member(raw, "entry", str))
-            if raw["leaf_hash"] != entry.leaf_hash.hex():
-                raise EventCorruptionError("'leaf_hash' is not the hash of its entry")
-            for name, value in (("event_id", entry.id), ("log_id", entry.log_id)):
-                if raw.get(name) != value:
-                    raise EventCorruptionError(f"{name!r} is not the one in its entry")
-            if raw.get("received_at") != entry.received_at:
-                raise EventCorruptionError("'received_at' is not the one in its entry")
+        with _at(member(raw, "index", int)):
+            entry = _entry(raw)
+            told = {"event_id": entry.id, "log_id": entry.log_id, "received_at": entry.received_at}
+            _hold(raw, told | {"leaf_hash": entry.leaf_hash.hex()})
             first = raw.get("replayed") is not True  # else the first seed and signature stay
-            seed = sent.get("seed") if first else raw.get("seed")
-            entry.check_event(event, {"seed": seed or raw.get("seed")})
+            seed = (sent.get("seed") if first else None) or raw.get("seed")
+            entry.check_event(event, {"seed": seed})
             if first and entry.signature != sent.get("signature"):
                 raise EventCorruptionError("its signature is not the one that was sent")
             entry.check_signature(self._signing_keys)
@@ -148,23 +129,14 @@ class Verifier:
         """
         raw, parsed = _object(record), TlogProof.parse(proof)
         with _at(parsed.index):
-            if raw.get("index") not in {None, parsed.index}:
+            if optional(raw, "index", int) not in {None, parsed.index}:
                 raise ProofError("the tlog-proof is for another index")
-            checkpoint = self.open_checkpoint(parsed.signed_note)
-            given = {
-                "tree_size": checkpoint.tree_size,
-                "index": parsed.index,
-                "hashes": [digest.hex() for digest in parsed.hashes],
-                "signed_note": parsed.signed_note,
-            }
-            event = raw.get("event")
-            if event is None:
-                self.check_record({**raw, "index": parsed.index, "proof": given})
-                return
-            entry = Entry.parse(member(raw, "entry", str))
-            whole = {"proof": given, "index": parsed.index}
-            self._check_proof(whole, parsed.index, entry.log_id, entry.leaf_hash)
-            entry.check_event(member(raw, "event", dict), raw)
+            if "event" in raw and not raw.keys() <= LINE_MEMBERS:
+                raise MalformedError("it is neither a record nor a line of an export")
+            entry, checkpoint = _entry(raw), self.open_checkpoint(parsed.signed_note)
+            checkpoint.verify_inclusion(parsed.index, entry.log_id, entry.leaf_hash, parsed.hashes)
+            event = member(raw, "event", dict) if "event" in raw else _event(raw, entry)
+            entry.check_event(event, raw)
             entry.check_signature(self._signing_keys)
 
     def open_checkpoint(self, signed_note: bytes | str) -> Checkpoint:
@@ -220,16 +192,16 @@ class Verifier:
         the end. Constant memory, any size; nothing is raised for what the files hold.
         """
 
-        def locate() -> Files:
-            if isinstance(path, str | os.PathLike) and manifest is None:
-                return Files.locate(Path(path))
-            if manifest is None:
-                raise UnverifiableError("the manifest is missing: say where NAME.manifest.json is")
-            content = Path(path) if isinstance(path, str | os.PathLike) else path
-            return Files.beside(Path(manifest), content)
-
-        audit = Audit(self._keys, self._signing_keys, processes, on_progress)
-        return audit.run(locate, complete=complete)
+        findings, audit = Findings(), None
+        with findings:
+            audit = Audit(Files.locate(path, manifest), self._keys, self._signing_keys)
+            audit.run(findings, processes, on_progress or (lambda _: None))
+        if audit is None:
+            return findings.report("not everything could be verified")
+        reason = audit.why_incomplete()
+        if complete and reason is not None and not findings.first:  # else it follows
+            findings.append(UnverifiableError(f"not proved complete: {reason}"))
+        return findings.report(reason, audit.checkpoint, audit.manifest.indexes)
 
     def verify_records(self, texts: Iterable[bytes], *, proof: bytes | None = None) -> Report:
         """Check JSON texts, each a record or a receipt with its proof, such as lines of a file.
@@ -240,46 +212,30 @@ class Verifier:
         be in the log, and nothing says which others are.
         """
         findings = Findings()
-        count = redacted = signed = 0
         for number, text in enumerate(texts, 1):
-            count, findings.at = number, (None, number)
+            findings.events, findings.at = number, (None, number)
             with findings:
                 raw = _object(text.strip(b"\r\n"))
                 if proof is not None:
                     self.verify_tlog_proof(proof, raw)
                 else:
                     (self.verify_record if "action" in raw else self.verify_receipt)(raw)
-                redacted += raw.get("salts") is not None
-                signed += raw.get("signature") is not None
-        if not count:
+                findings.redacted += raw.get("salts") is not None
+                findings.signed += raw.get("signature") is not None
+        if not findings.events:
             findings.append(MalformedError("there is nothing to verify", kind="input"))
-        return Report(
-            checkpoint=None,
-            first_index=None,
-            last_index=None,
-            events=count,
-            redacted=redacted,
-            signed=signed,
-            signatures_checked=0,
-            signatures_trusted=0,
-            complete=False,
-            incomplete_reason="each event was checked by itself",
-            findings=tuple(findings.first),
-            counts=dict(findings.counts),
-        )
+        return findings.report("each event was checked by itself")
 
     def _check_proof(self, raw: Mapping[str, object], index: int, log_id: str, leaf: bytes) -> None:
         proof = optional(raw, "proof", dict)
         if proof is None:
             raise UnverifiableError("it has no 'proof' yet; fetch it with include=proof")
         checkpoint = self.open_checkpoint(member(proof, "signed_note", str))
-        if checkpoint.log_id != log_id:
-            raise ProofError("the proof's checkpoint is of another log", kind="origin")
         place = (member(proof, "index", int), member(proof, "tree_size", int))
         if place != (index, checkpoint.tree_size):
             raise ProofError("the proof is for another index or another checkpoint")
         hashes = sha256_list(proof.get("hashes"), "the proof's 'hashes'")
-        merkle.verify_inclusion(index, checkpoint.tree_size, leaf, hashes, checkpoint.root_hash)
+        checkpoint.verify_inclusion(index, log_id, leaf, hashes)
 
 
 def _object(answer: Answer) -> Mapping[str, object]:
@@ -287,6 +243,27 @@ def _object(answer: Answer) -> Mapping[str, object]:
     if not isinstance(raw, Mapping):
         raise MalformedError("a record or a receipt must be a JSON object")
     return raw
+
+
+def _entry(raw: Mapping[str, object]) -> Entry:
+    if raw.get("entry") is None:
+        raise UnverifiableError("it has no 'entry'; fetch it with include=proof")
+    return Entry.parse(member(raw, "entry", str))
+
+
+def _event(raw: Mapping[str, object], entry: Entry) -> Mapping[str, object]:
+    """The event of a record, of which the rest is held against its entry."""
+    leaf = entry.leaf_hash.hex()
+    told = {name: getattr(entry, name) for name in _ENTRY_MEMBERS} | {"leaf_hash": leaf}
+    _hold({"leaf_hash": leaf, **raw}, told)
+    return {name: raw[name] for name in raw.keys() - _NOT_OF_THE_EVENT}
+
+
+def _hold(raw: Mapping[str, object], told: Mapping[str, object]) -> None:
+    """Hold what a server says beside an entry against the entry; nothing is the same as False."""
+    for name, value in told.items():
+        if (raw.get(name) or None) != (value or None):
+            raise EventCorruptionError(f"{name!r} is not the one in its entry")
 
 
 @contextmanager
