@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256, shake_128
 from json import JSONDecoder
 from json.encoder import encode_basestring
@@ -89,21 +89,22 @@ def redacted_fields_hash(
     `EventCorruptionError` where the event's values are not those that have salts, and
     `MalformedError` for wrong types.
     """
-    kept = dict(_read_salts(salt_list))
+    kept = _read_salts(salt_list)
     hidden, at_or_above = _read_redactions(redactions)
     if len(kept) != len(salt_list) or len(hidden) != len(redactions) or kept.keys() & hidden:
         raise EventCorruptionError("a path occurs twice in 'salts' and 'redactions'")
     if hidden.keys() & _NEVER_REDACTED:
         raise EventCorruptionError("'id' and 'action' are never redacted")
-    hashes = dict(hidden)
+    shown: dict[str, tuple[bytes, str]] = {}
     for path, value in fields(event).items():
         salt = kept.pop(path, None)
         if salt is not None:
-            hashes[path] = field_hash(salt.encode(), path, value)
+            shown[path] = (salt, f"{path},{value}]")
         elif value not in _EMPTY or path not in at_or_above:
             raise EventCorruptionError(f"the value at {path} has no salt: it was not logged")
     if kept:
         raise EventCorruptionError(f"the value at {min(kept)} is missing")
+    hashes = hidden | dict(zip(shown, _hashes(shown.values()), strict=True))
     return _combine([hashes[path] for path in sorted(hashes)])
 
 
@@ -175,13 +176,14 @@ def _combine(hashes: Sequence[bytes]) -> bytes:
     return sha256(_FIELDS + b"".join(hashes)).digest()
 
 
-def _read_salts(items: list[object]) -> Iterator[tuple[str, str]]:
+def _read_salts(items: list[object]) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
     for item in items:
-        match item:
-            case [path, str(salt)] if _SALT.fullmatch(salt):
-                yield _prefixes(path)[-1], salt
-            case _:
-                raise MalformedError("each of 'salts' must be [path, salt of 24 characters]")
+        path, salt = item if type(item) is list and len(item) == 2 else (None, None)
+        if type(salt) is not str or not _SALT.fullmatch(salt):
+            raise MalformedError("each of 'salts' must be [path, salt of 24 characters]")
+        found[_path(path)] = salt.encode()
+    return found
 
 
 def _read_redactions(items: list[object]) -> tuple[dict[str, bytes], set[str]]:
@@ -191,19 +193,17 @@ def _read_redactions(items: list[object]) -> tuple[dict[str, bytes], set[str]]:
     for item in items:
         if not isinstance(item, dict):
             raise MalformedError("each of 'redactions' must be an object")
-        prefixes = _prefixes(item.get("path"))
-        hidden[prefixes[-1]] = sha256_hex(item.get("hash"), "the 'hash' of a redaction")
-        at_or_above.update(prefixes)
+        parts = member(item, "path", list)
+        hidden[_path(parts)] = sha256_hex(item.get("hash"), "the 'hash' of a redaction")
+        at_or_above.update(_path(parts[:end]) for end in range(1, len(parts) + 1))
     return hidden, at_or_above
 
 
-def _prefixes(path: object) -> list[str]:
-    """JCS of every beginning of a path, the whole path last."""
-    if not isinstance(path, list) or not 0 < len(path) <= MAX_DEPTH:
+def _path(parts: object) -> str:
+    """JCS of a path."""
+    if not isinstance(parts, list) or not 0 < len(parts) <= MAX_DEPTH:
         raise MalformedError(f"a path must be an array of 1 to {MAX_DEPTH} names and indexes")
-    texts: list[str] = []
-    for part in path:
+    for part in parts:
         if type(part) is not str and (type(part) is not int or part < 0):
             raise MalformedError("a path holds member names and array indexes only")
-        texts.append((texts[-1][:-1] + "," if texts else "[") + scalar(part) + "]")
-    return texts
+    return f"[{','.join(map(scalar, parts))}]"
