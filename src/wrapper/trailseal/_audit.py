@@ -31,7 +31,7 @@ from trailseal.delivery import (
     Send,
     Stats,
 )
-from trailseal.delivery._life import BLOCK_TIMEOUT, EXIT_TIMEOUT
+from trailseal.delivery._options import BLOCK_TIMEOUT, EXIT_TIMEOUT
 from trailseal.delivery.memory import MAX_EVENTS
 from trailseal.delivery.spool import MAX_BYTES
 from trailseal.errors import ConfigurationError, UnexpectedResponseError

@@ -11,7 +11,7 @@
 `batching` decides, `memory` and `spool` keep, `worker` acts, `emitter` ties them together.
 """
 
-from trailseal.delivery._life import OnFull, Options
+from trailseal.delivery._options import OnFull, Options
 from trailseal.delivery.batching import Item, Limits, Send
 from trailseal.delivery.emitter import Emitter
 from trailseal.delivery.stats import Delivered, Dropped, Refused, Stats

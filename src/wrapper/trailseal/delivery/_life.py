@@ -6,29 +6,27 @@ after a time without any, and by whoever waits.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import errno
 import logging
 import marshal
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from trailseal._events import prepare
 from trailseal._ids import timestamp
-from trailseal._signer import Signer
 from trailseal._words import counted
-from trailseal.delivery._file import SpoolFile, check_folder, spool_files
-from trailseal.delivery.batching import Item, Limits, Send
-from trailseal.delivery.memory import MAX_EVENTS, Memory, Raw
-from trailseal.delivery.spool import MAX_BYTES, Spool
-from trailseal.delivery.stats import Counters, Delivered, Dropped, Stats
+from trailseal.delivery._file import SpoolFile, check_folder
+from trailseal.delivery._options import Options
+from trailseal.delivery._orphans import LOOK_EVERY, Orphans
+from trailseal.delivery._quiet import hush, notice
+from trailseal.delivery.batching import Item
+from trailseal.delivery.memory import Memory, Raw
+from trailseal.delivery.spool import Spool
+from trailseal.delivery.stats import Counters, Dropped, Stats
 from trailseal.delivery.worker import Place, Worker, is_sending
 from trailseal.errors import (
     ClosedError,
@@ -38,47 +36,7 @@ from trailseal.errors import (
     SpoolFullError,
 )
 
-EXIT_TIMEOUT = 5.0  # seconds for what waits at exit: service managers kill after 10 or more
-BLOCK_TIMEOUT = 30.0  # seconds that `on_full="block"` waits: longer looks hung
-LOOK_EVERY = 30.0  # seconds between looks for orphans
-MAX_ADOPTED = 16  # files at a time: each holds three handles
-# Loggers that send callables use. See rule 5 of the package: the sending thread never logs.
-QUIET = ("trailseal", "httpx", *(f"httpcore.{part}" for part in ("connection", "http11", "proxy")))
-
-OnFull = Literal["raise", "block", "drop_oldest"]
-
 _log = logging.getLogger("trailseal")
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How delivery works.
-
-    Attributes:
-        make_send: Makes the callable that sends; called once in each process.
-        destination: Whither events go: spool files of another destination are left alone.
-        tenant: Filled into events that name none.
-        signer: Signs events, in the thread that logs them.
-        folder: Of the spool, looked at when delivery starts; None without one.
-        on_full: What happens to an event for which there is no room.
-        max_events: Of the queue in memory.
-        max_bytes: Of the spool.
-        block_timeout, exit_timeout: Seconds.
-    """
-
-    make_send: Callable[[], Send]
-    destination: str
-    tenant: str | None = None
-    signer: Signer | None = None
-    folder: str | os.PathLike[str] | None = None
-    on_full: OnFull = "raise"
-    max_events: int = MAX_EVENTS
-    max_bytes: int = MAX_BYTES
-    block_timeout: float = BLOCK_TIMEOUT
-    exit_timeout: float = EXIT_TIMEOUT
-    limits: Limits = field(default_factory=Limits)
-    on_delivered: Callable[[Delivered], object] | None = None
-    on_drop: Callable[[Dropped], object] | None = None
 
 
 class Life:
@@ -90,9 +48,7 @@ class Life:
         self.counters = Counters()
         self.memory = Memory(self._finish, options.max_events)
         self._spool: Spool | None = None
-        self._adopted: list[Spool] = []
-        self._seen: dict[Path, int] = {}  # orphans without waiting events, by their last change
-        self._look_at, self._looks, self._more = 0.0, 0, False
+        self._orphans = Orphans(options.destination, self._open_orphan, self.counters)
         self._condition = threading.Condition()
         self._spool_lock = threading.Lock()
         self._turns = self._flushers = 0
@@ -103,13 +59,12 @@ class Life:
             options.make_send(),
             self._places,
             self.counters,
-            self._notice,
+            notice,
             on_delivered=options.on_delivered,
             on_drop=options.on_drop,
             limits=options.limits,
         )
-        for name in QUIET:
-            _hush(logging.getLogger(name))
+        hush()
 
     # ------------------------------------------------------------- accepting
 
@@ -171,7 +126,10 @@ class Life:
     def _lost(self, count: int) -> None:
         self.counters.add(damaged=1)
         self.counters.drop("corrupt", count)
-        self._notice(f"A spool was damaged and set aside; lost: {counted(count, 'event')}.")
+        notice(f"A spool was damaged and set aside; lost: {counted(count, 'event')}.")
+
+    def _open_orphan(self, file: SpoolFile) -> Spool:
+        return self._opened(file, self._lost_of_orphan)
 
     def _lost_of_orphan(self, count: int) -> None:
         self.counters.add(adopted=count)
@@ -217,60 +175,22 @@ class Life:
 
     def turn(self) -> float | None:
         """Look once; seconds until the next look."""
-        self._look_for_orphans()
+        if self._folder and not self._stop:
+            self._orphans.look(self._folder, self._spool)
         wait = self._worker.turn(hurry=self._flushers > 0)
-        for spool in [each for each in self._adopted if not each.pending()]:
-            self._adopted.remove(spool)
-            with contextlib.suppress(OSError):  # of its folder; another process finds it again
-                spool.close()
-        if self._more and not self._adopted:
-            self._look_at, wait = 0.0, 0.0  # there are more files than may be open at a time
+        if self._orphans.close_empty():
+            wait = 0.0
         with self._condition:
             self._turns += 1
             self._condition.notify_all()
         return wait
 
+    def _spools(self) -> list[Spool]:
+        return [*([self._spool] if self._spool else []), *self._orphans.spools]
+
     def _places(self) -> Sequence[Place]:
         own = [self._spool] if self._spool else []
-        return [*own, self.memory, *self._adopted]
-
-    def _look_for_orphans(self) -> None:
-        folder, now = self._folder, time.monotonic()
-        if folder is None or now < self._look_at or self._stop:
-            return
-        self._look_at = now + LOOK_EVERY
-        try:
-            if self._spool:
-                self.counters.add(adopted=self._spool.refresh())
-            self._more = False
-            for path in spool_files(folder, self._options.destination):
-                changed = path.stat().st_mtime_ns
-                if self._seen.get(path) == changed or self._owns(path):
-                    continue
-                if len(self._adopted) >= MAX_ADOPTED:
-                    self._more = True
-                    break
-                if (file := SpoolFile.claim(path)) is not None:
-                    self._adopt(file)
-                    self._seen[path] = changed
-        except (OSError, DeliveryError) as error:
-            self.counters.last_error = type(error).__name__
-        self._looks += 1
-
-    def _owns(self, path: Path) -> bool:
-        return any(spool.path == path for spool in (self._spool, *self._adopted) if spool)
-
-    def _adopt(self, file: SpoolFile) -> None:
-        try:
-            spool = self._opened(file, self._lost_of_orphan)
-        except DeliveryError:
-            file.release(remove=False)
-            raise
-        self.counters.add(adopted=spool.pending())
-        if spool.pending():
-            self._adopted.append(spool)
-        else:
-            spool.close()
+        return [*own, self.memory, *self._orphans.spools]
 
     # --------------------------------------------------------------- waiting
 
@@ -309,14 +229,12 @@ class Life:
 
     def drain(self, timeout: float) -> bool:
         """See `Emitter.drain`."""
-        deadline, looks = time.monotonic() + timeout, self._looks
-        self._look_at = 0.0
+        deadline, looks = time.monotonic() + timeout, self._orphans.looks
+        self._orphans.look_soon()
         with self._condition:
             self._flushers += 1
         try:
-            while self._looks == looks or self._adopted or self._more:
-                if self._more and not self._adopted:
-                    self._look_at = 0.0
+            while self._orphans.looks == looks or self._orphans.spools or self._orphans.more:
                 if (left := deadline - time.monotonic()) <= 0:
                     return False
                 self.hurry()
@@ -338,7 +256,7 @@ class Life:
         lost = self.close_memory()
         left = self._spool.pending() if self._spool else 0
         with self._spool_lock:
-            for spool in (*([self._spool] if self._spool else []), *self._adopted):
+            for spool in self._spools():
                 spool.close()
         if lost:
             _log.warning("Closed with %s in memory, not delivered.", counted(lost, "event"))
@@ -356,7 +274,7 @@ class Life:
 
     def stats(self) -> Stats:
         """See `Emitter.stats`."""
-        spools = [*([self._spool] if self._spool else []), *self._adopted]
+        spools = self._spools()
         return self.counters.stats(
             accepted=self.memory.accepted,
             pending=self.memory.pending() + sum(spool.pending() for spool in spools),
@@ -365,17 +283,10 @@ class Life:
 
     def abandon(self) -> None:
         """In a forked child: keep what is the parent's untouched, for ever."""
-        for spool in (*([self._spool] if self._spool else []), *self._adopted):
+        for spool in self._spools():
             for connection in spool.abandon():
                 # Closing it, even at exit, could tidy the parent's files up.
                 ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
-
-    def _notice(self, text: str) -> None:
-        """Log from another thread: the application may hold logging's lock, and wait for us."""
-        try:
-            threading.Thread(target=_log.warning, args=("%s", text), daemon=True).start()
-        except RuntimeError:  # the interpreter is ending
-            _log.warning("%s", text)
 
 
 def _time(ns: int) -> str:
@@ -388,14 +299,3 @@ def _settled(oldest: int | None, mark: int) -> bool:
 
 def _full_or(error: OSError, text: str) -> DeliveryError:
     return SpoolFullError(text) if error.errno == errno.ENOSPC else DeliveryError(text)
-
-
-def _hush(logger: logging.Logger) -> None:
-    """Switch a logger off in the sending thread.
-
-    A filter would come too late: the question whether a logger is on may take logging's module
-    lock, and `dictConfig` holds that while it closes handlers, which wait for us.
-    """
-    if "isEnabledFor" not in vars(logger):
-        enabled = logger.isEnabledFor
-        vars(logger)["isEnabledFor"] = lambda level: not is_sending() and enabled(level)

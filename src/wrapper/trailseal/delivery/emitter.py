@@ -23,7 +23,8 @@ from trailseal._event_rules import FIELDS
 from trailseal._events import EventLike, Prepared
 from trailseal._ids import uuid7
 from trailseal._signing import prepare
-from trailseal.delivery._life import Life, Options
+from trailseal.delivery._life import Life
+from trailseal.delivery._options import Options
 from trailseal.delivery.stats import Stats
 from trailseal.delivery.worker import is_sending
 from trailseal.errors import ClosedError, SpoolFullError

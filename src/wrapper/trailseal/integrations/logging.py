@@ -37,7 +37,7 @@ from trailseal._ids import timestamp
 from trailseal._models import Receipt
 from trailseal.client import Client
 from trailseal.delivery import OnFull, is_sending
-from trailseal.delivery._life import EXIT_TIMEOUT
+from trailseal.delivery._options import EXIT_TIMEOUT
 from trailseal.errors import ClosedError, ConfigurationError
 
 OURS = frozenset({"trailseal", "httpx", "httpcore"})  # rule 5
