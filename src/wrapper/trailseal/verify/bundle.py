@@ -172,7 +172,7 @@ class Manifest:
         try:
             return cls._parse(data)
         except MalformedError as error:
-            raise MalformedError(f"the manifest: {error}", kind="input") from None
+            raise MalformedError(f"the manifest: {error.args[0]}", kind="input") from None
 
     @classmethod
     def _parse(cls, data: bytes) -> Manifest:
