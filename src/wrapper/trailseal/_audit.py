@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import Any, Literal, Self, Unpack
 
 from trailseal import _operations
-from trailseal._context import filled
+from trailseal._context import filled, of_schema
 from trailseal._events import EventFields, EventLike
 from trailseal._flow import run
 from trailseal._models import Receipt
@@ -170,7 +170,7 @@ class Audit:
             prepared = prepare(event, tenant=self._settings.tenant, signer=self._settings.signer)
             event_id = prepared.id
             self._emitter.durable(prepared, log_id)
-        return _accepted(event_id, log_id)
+        return Receipt.local(event_id, "accepted", log_id)
 
     def emit(
         self,
@@ -188,8 +188,8 @@ class Audit:
         The server checks it; what does not follow is parked or dropped with its reason. `action`
         is the schema's id if left out. All other fields are those of `log`.
         """
-        named = {"action": action or schema, "schema": {"id": schema, "version": version}}
-        return self.log_event({**fields, **named, "data": data}, log_id=log_id, delivery=delivery)
+        event = of_schema(schema, version, data, action, fields)
+        return self.log_event(event, log_id=log_id, delivery=delivery)
 
     def _confirm(self, event: EventLike, log_id: str | None, *, include_proof: bool) -> Receipt:
         prepared = prepare(event, tenant=self._settings.tenant, signer=self._settings.signer)
@@ -273,11 +273,6 @@ def _result(item: Item, raw: Mapping[str, Any]) -> Delivered | Refused:
         retryable = error.get("retryable") is True
         return Refused(item.id, str(error.get("code")), detail[:500], retryable)
     raise UnexpectedResponseError("A result is none of the contract.")
-
-
-def _accepted(event_id: str, log_id: str | None) -> Receipt:
-    raw = {"event_id": event_id, "log_id": log_id or "", "index": -1, "leaf_hash": ""}
-    return Receipt({**raw, "state": "accepted", "replayed": False})
 
 
 def _check_mode(delivery: str) -> Any:

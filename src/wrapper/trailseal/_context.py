@@ -88,3 +88,11 @@ def filled(event: EventLike, bound: Fields) -> EventLike:
     if callable(actor := full.get("actor")):  # a request's user, looked up for those who log
         full = {**full, "actor": actor()}
     return full
+
+
+def of_schema(
+    schema: str, version: str, data: Any, action: str | None, fields: Fields
+) -> dict[str, Any]:
+    """The event that `emit` logs: its action is the schema's id, unless another is given."""
+    named = {"action": action or schema, "schema": {"id": schema, "version": version}}
+    return {**fields, **named, "data": data}

@@ -113,10 +113,10 @@ class Receipt(View):
     proof = optional(dict)
 
     @classmethod
-    def disabled(cls, event_id: str) -> Receipt:
-        """Make the receipt of a client that is switched off."""
-        raw = {"event_id": event_id, "log_id": "", "index": -1, "leaf_hash": "", "replayed": False}
-        return cls({**raw, "state": "disabled"})
+    def local(cls, event_id: str, state: str, log_id: str | None = None) -> Receipt:
+        """Make the receipt of an event that no server has answered for."""
+        raw = {"event_id": event_id, "log_id": log_id or "", "index": -1, "leaf_hash": ""}
+        return cls({**raw, "state": state, "replayed": False})
 
 
 class Checkpoint(View):

@@ -70,7 +70,7 @@ def log(
     """Store one event; replayable, because its id is made."""
     if settings.disabled:
         _log.debug("disabled: one event was not sent")
-        return Receipt.disabled(event.id)
+        return Receipt.local(event.id, "disabled")
     kwargs = create_event.request_kwargs(
         body=body({}), log_id=or_unset(log_id), include=_proof(include_proof), sent_at=now()
     )
@@ -94,7 +94,7 @@ def log_batch(
     """Store encoded events with one request; one raw `BatchItem` for each, in their order."""
     if settings.disabled:
         _log.debug("disabled: %d events were not sent", len(ids))
-        receipts = enumerate(map(Receipt.disabled, ids))
+        receipts = enumerate(Receipt.local(event_id, "disabled") for event_id in ids)
         return [
             {"position": i, "id": r.event_id, "status": "disabled", "receipt": r.raw}
             for i, r in receipts

@@ -8,7 +8,7 @@ from typing import Any, Unpack
 
 from trailseal import _operations, _schemas, _signing
 from trailseal._blocking.core import Core
-from trailseal._context import filled
+from trailseal._context import filled, of_schema
 from trailseal._events import EventFields, EventLike, Prepared
 from trailseal._models import Receipt
 
@@ -85,8 +85,8 @@ class Writing(Core):
         if version is None:
             latest = self._run(_schemas.get(self._settings, schema, None))
             version = latest.version
-        named = {"action": action or schema, "schema": {"id": schema, "version": version}}
-        return self.log_event({**fields, **named, "data": data}, log_id=log_id)
+        event = of_schema(schema, version, data, action, fields)
+        return self.log_event(event, log_id=log_id)
 
     def _prepare(self, event: EventLike, *, seeds: bool = False) -> Prepared:
         full, tenant, signer = (

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Self, Unpack
 
 from trailseal._audit import Delivery
-from trailseal._context import filled
+from trailseal._context import filled, of_schema
 from trailseal._events import EventFields, EventLike, Prepared, prepare
 from trailseal._models import Receipt
 from trailseal.delivery.stats import Counters, Stats
@@ -88,8 +88,7 @@ class Sink(ABC):
         prepared = prepare(filled(event, {}), tenant=self._tenant)
         self._write(prepared)
         self._counters.add(accepted=1, delivered=1)
-        raw = {"event_id": prepared.id, "log_id": "", "index": -1, "leaf_hash": ""}
-        return Receipt({**raw, "state": "written", "replayed": False})
+        return Receipt.local(prepared.id, "written")
 
     def emit(
         self,
@@ -103,8 +102,8 @@ class Sink(ABC):
         **fields: Any,
     ) -> Receipt:
         """Write an event that names its schema; nobody checks it before the import."""
-        named = {"action": action or schema, "schema": {"id": schema, "version": version}}
-        return self.log_event({**fields, **named, "data": data}, log_id=log_id, delivery=delivery)
+        event = of_schema(schema, version, data, action, fields)
+        return self.log_event(event, log_id=log_id, delivery=delivery)
 
     @abstractmethod
     def _write(self, event: Prepared) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from trailseal._audit import _accepted
 from trailseal._context import filled
 from trailseal._events import prepare
 from trailseal._models import Receipt
@@ -37,4 +36,4 @@ def row(event: Mapping[str, Any], *, log_id: str | None, tenant: str | None) -> 
         "content": prepared.content.decode(),
         "created_at": datetime.now(UTC),
     }
-    return Row(values, _accepted(prepared.id, log_id))
+    return Row(values, Receipt.local(prepared.id, "accepted", log_id))
