@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,6 +79,37 @@ def check(schema: LocalSchema, data: Any, what: str = "The") -> None:
 def applied(step: Step, schema_id: str, data: Any) -> Any:
     """A step's answer to a copy; it must be JSON."""
     return json.loads(json.dumps(step.call(schema_id=schema_id, data=json.loads(json.dumps(data)))))
+
+
+def processed(
+    schema: LocalSchema,
+    event: dict[str, Any],
+    policies: Iterable[Policy],
+    steps: Collection[Step],
+    failed: Callable[[Step, Exception], None],
+) -> dict[str, Any]:
+    """An event after policies, redactors and processors: see `logger`, 3 and 4."""
+    data, steps = event["data"], [step for step in steps if step.suits(schema.id)]
+    for policy in policies:
+        data = schema.redacted(data, policy)
+    for step in steps:
+        if step.counter == "redactor_failures":
+            try:
+                data = applied(step, schema.id, data)
+            except Exception as error:  # noqa: BLE001  # it must not leak, and not lose
+                failed(step, error)
+                rest = {k: v for k, v in event.items() if k not in {"data", "schema"}}
+                return {**rest, "tags": {**event.get("tags", {}), "redaction": "failed"}}
+    check(schema, data, "After redaction, the")
+    for step in steps:
+        if step.counter == "processor_failures":
+            try:
+                changed = applied(step, schema.id, data)
+                check(schema, changed)
+                data = changed
+            except Exception as error:  # noqa: BLE001  # it is left out
+                failed(step, error)
+    return {**event, "data": data}
 
 
 def for_sink(sink: Sink, schema: LocalSchema, event: dict[str, Any]) -> dict[str, Any]:

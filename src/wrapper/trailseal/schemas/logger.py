@@ -37,10 +37,10 @@ from trailseal.schemas._parts import (
     Sink,
     Step,
     answer,
-    applied,
     check,
     for_sink,
     ids,
+    processed,
 )
 from trailseal.schemas.policy import Policy
 from trailseal.schemas.registry import LocalSchema, Registry
@@ -228,7 +228,8 @@ class EventLogger:
         skipped = self._skipped(found.id)
         if skipped is None and not self._sinks and not self._listeners:
             raise ConfigurationError("The EventLogger has no sink: add one, or pass disabled=True.")
-        event = self._processed(found, event)
+        policies = [each for each in (self._policy, self._policies.get(found.id)) if each]
+        event = processed(found, event, policies, self._steps, self._note)
         emitted = Emitted(prepared.id, event, skipped=skipped)
         suits = [s for s in self._sinks if s.schemas is None or found.id in s.schemas]
         return emitted, [] if skipped else [(s, for_sink(s, found, event)) for s in suits]
@@ -242,31 +243,6 @@ class EventLogger:
             self._said.add(schema_id)
             _log.warning("events of %s are not in allowed_schemas: none is emitted", schema_id)
         return "not_allowed"
-
-    def _processed(self, found: LocalSchema, event: dict[str, Any]) -> dict[str, Any]:
-        """Steps 3 and 4."""
-        data = event["data"]
-        for policy in (self._policy, self._policies.get(found.id)):
-            data = data if policy is None else found.redacted(data, policy)
-        steps = [step for step in self._steps if step.suits(found.id)]
-        for step in steps:
-            if step.counter == "redactor_failures":
-                try:
-                    data = applied(step, found.id, data)
-                except Exception as error:  # noqa: BLE001  # see the module's text
-                    self._note(step, error)
-                    rest = {k: v for k, v in event.items() if k not in {"data", "schema"}}
-                    return {**rest, "tags": {**event.get("tags", {}), "redaction": "failed"}}
-        check(found, data, "After redaction, the")
-        for step in steps:
-            if step.counter == "processor_failures":
-                try:
-                    changed = applied(step, found.id, data)
-                    check(found, changed)
-                    data = changed
-                except Exception as error:  # noqa: BLE001  # see the module's text
-                    self._note(step, error)
-        return {**event, "data": data}
 
     def _note(self, step: Step, error: Exception) -> None:
         self._count(step.counter)
