@@ -99,7 +99,7 @@ class Entry(NamedTuple):
         if self.signature is None:
             return None
         given = signing_keys.get(member(self.signature, "key_id", str))
-        key = given or optional(self.signature, "public_key", str)
+        key = optional(self.signature, "public_key", str) if given is None else given
         if key is None:
             return None
         verify_signature(self.signature, self.id, self.fields_hash, key)
