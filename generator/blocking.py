@@ -37,7 +37,7 @@ RULES = [
     (r"\bAsync(?=[A-Z])", ""),
     (r"\b_async\b", "_blocking"),
     (r"\b__a(enter|exit|iter)__", r"__\1__"),
-    (r"\ba(run|cut|drive|each|only|collect)\b", r"\1"),
+    (r"\ba(run|cut|drive|each|only|collect|prepare)\b", r"\1"),
     (r"(\S+) if .* else \1$", r"\1"),  # the same now
     (r"\bfor (\w+) in (.*):\n +yield \1$", r"yield from \2"),
 ]

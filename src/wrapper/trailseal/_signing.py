@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from trailseal import _events
@@ -50,6 +51,18 @@ def prepare(
         fault = ErrorDetail("event_too_large", at, text, plain.id)
         raise EventValidationError("The event is not valid.", errors=(fault,), code=fault.code)
     return Prepared(plain.id, full, content)
+
+
+async def aprepare(
+    event: EventLike, *, tenant: str | None, signer: Signer | None, seeds: bool
+) -> Prepared:
+    """The same; in a thread, where signing may wait for a network."""
+    make = partial(prepare, event, tenant=tenant, signer=signer, seeds=seeds)
+    if is_local(signer):
+        return make()
+    import asyncio  # noqa: PLC0415  # see `_flow.arun`
+
+    return await asyncio.to_thread(make)
 
 
 def sign(event: Mapping[str, Any], signer: Signer) -> dict[str, Any]:

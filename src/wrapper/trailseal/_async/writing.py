@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from functools import partial
 from typing import Any, Unpack
 
-from trailseal import _operations, _schemas, _signing
+from trailseal import _operations, _schemas
 from trailseal._async.core import AsyncCore
 from trailseal._context import filled, of_schema
-from trailseal._events import EventFields, EventLike, Prepared
+from trailseal._events import EventFields, EventLike
 from trailseal._models import Receipt
+from trailseal._signing import aprepare
 
 
 class AsyncWriting(AsyncCore):
@@ -56,12 +55,12 @@ class AsyncWriting(AsyncCore):
         verify: bool | None = None,
     ) -> Receipt:
         """Log an event given as a mapping, which is not changed; else as `log`."""
-        check = self._verifies(verify)
-        prepared, proof = await self._prepare(event, seeds=check), include_proof or check
-        receipt = await self._run(
-            _operations.log(self._settings, prepared, log_id=log_id, include_proof=proof)
-        )
-        return await self._proved(prepared, receipt) if check else receipt
+        check, given, settings = self._verifies(verify), filled(event, self._bound), self._settings
+        sent = await aprepare(given, tenant=settings.tenant, signer=settings.signer, seeds=check)
+        proof = include_proof or check
+        flow = _operations.log(settings, sent, log_id=log_id, include_proof=proof)
+        receipt = await self._run(flow)
+        return await self._proved(sent, receipt) if check else receipt
 
     async def emit(
         self,
@@ -87,12 +86,3 @@ class AsyncWriting(AsyncCore):
             version = latest.version
         event = of_schema(schema, version, data, action, fields)
         return await self.log_event(event, log_id=log_id)
-
-    async def _prepare(self, event: EventLike, *, seeds: bool = False) -> Prepared:
-        full, tenant, signer = (
-            filled(event, self._bound),
-            self._settings.tenant,
-            self._settings.signer,
-        )
-        make = partial(_signing.prepare, full, tenant=tenant, signer=signer, seeds=seeds)
-        return make() if _signing.is_local(signer) else await asyncio.to_thread(make)

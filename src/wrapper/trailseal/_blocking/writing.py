@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, Unpack
 
-from trailseal import _operations, _schemas, _signing
+from trailseal import _operations, _schemas
 from trailseal._blocking.core import Core
 from trailseal._context import filled, of_schema
-from trailseal._events import EventFields, EventLike, Prepared
+from trailseal._events import EventFields, EventLike
 from trailseal._models import Receipt
+from trailseal._signing import prepare
 
 
 class Writing(Core):
@@ -56,12 +56,12 @@ class Writing(Core):
         verify: bool | None = None,
     ) -> Receipt:
         """Log an event given as a mapping, which is not changed; else as `log`."""
-        check = self._verifies(verify)
-        prepared, proof = self._prepare(event, seeds=check), include_proof or check
-        receipt = self._run(
-            _operations.log(self._settings, prepared, log_id=log_id, include_proof=proof)
-        )
-        return self._proved(prepared, receipt) if check else receipt
+        check, given, settings = self._verifies(verify), filled(event, self._bound), self._settings
+        sent = prepare(given, tenant=settings.tenant, signer=settings.signer, seeds=check)
+        proof = include_proof or check
+        flow = _operations.log(settings, sent, log_id=log_id, include_proof=proof)
+        receipt = self._run(flow)
+        return self._proved(sent, receipt) if check else receipt
 
     def emit(
         self,
@@ -87,12 +87,3 @@ class Writing(Core):
             version = latest.version
         event = of_schema(schema, version, data, action, fields)
         return self.log_event(event, log_id=log_id)
-
-    def _prepare(self, event: EventLike, *, seeds: bool = False) -> Prepared:
-        full, tenant, signer = (
-            filled(event, self._bound),
-            self._settings.tenant,
-            self._settings.signer,
-        )
-        make = partial(_signing.prepare, full, tenant=tenant, signer=signer, seeds=seeds)
-        return make()
