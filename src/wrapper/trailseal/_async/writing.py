@@ -43,8 +43,9 @@ class AsyncWriting(AsyncCore):
             TransportError: No answer; the event may have been logged.
         """
         event = {"action": action, **fields}
-        options = {"include_proof": include_proof, "verify": verify}
-        return await self.log_event(event, log_id=log_id, **options)  # type: ignore[arg-type]
+        return await self.log_event(
+            event, log_id=log_id, include_proof=include_proof, verify=verify
+        )
 
     async def log_event(
         self,

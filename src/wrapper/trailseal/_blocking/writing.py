@@ -44,8 +44,7 @@ class Writing(Core):
             TransportError: No answer; the event may have been logged.
         """
         event = {"action": action, **fields}
-        options = {"include_proof": include_proof, "verify": verify}
-        return self.log_event(event, log_id=log_id, **options)  # type: ignore[arg-type]
+        return self.log_event(event, log_id=log_id, include_proof=include_proof, verify=verify)
 
     def log_event(
         self,
