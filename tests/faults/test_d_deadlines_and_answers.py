@@ -2,26 +2,56 @@
 
 import asyncio
 import gzip
-import os
 import random
 import socket
+import threading
 import time
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import pytest
 from trailseal import errors
 
+from .conftest import Count
 from .loopback import RECEIPT, Engine, Loopback, engine, loopback, make_key, reply  # noqa: F401
+from .servers import rounds
 
-FULL = int(os.environ.get("FAULT_ROUNDS", "4")) >= 300
-CANCELS = 500 if FULL else 80
+CANCELS = rounds(80, 500)
+SLOW = rounds(1, 20)  # calls for each way to be slow
 DEADLINE = 0.25  # seconds
 SLACK = 0.25  # seconds: the promise
 DRIP = 0.02  # seconds between two bytes
+TURN = 0.01  # seconds: how often `Turns` looks
 MEMORY = 64 << 20  # bytes: the promise
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+
+
+class Turns(threading.Thread):
+    """Seconds in which this whole process did not get its turn on a busy machine.
+
+    Whoever waits in the client lets this thread run, so that no slowness of ours is taken for it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.missed, self._end = 0.0, threading.Event()
+
+    def run(self) -> None:
+        before = time.monotonic()
+        while not self._end.wait(TURN):
+            now = time.monotonic()
+            self.missed += now - before - TURN
+            before = now
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self.join()
 
 
 def drips(at_once: bytes, dripped: bytes) -> Iterator[bytes]:
@@ -46,6 +76,7 @@ def test_d7_no_server_holds_a_call_beyond_its_deadline(
     engine: Engine,  # noqa: F811
     at_once: bytes,
     dripped: bytes,
+    trials: Count,
 ) -> None:
     """One deadline for the call, not one for each read."""
 
@@ -63,10 +94,14 @@ def test_d7_no_server_holds_a_call_beyond_its_deadline(
     with loopback(behave) as server:
         client = engine.client(server.url, timeout=DEADLINE)
         engine(client.with_options(timeout=10).log("d7"))
-        begun = time.monotonic()
-        with pytest.raises(errors.TimeoutError):
-            engine(client.whoami())
-        assert time.monotonic() - begun <= DEADLINE + SLACK
+        for number in range(SLOW):
+            with Turns() as turns:
+                begun = time.monotonic()
+                with pytest.raises(errors.TimeoutError):
+                    engine(client.whoami())
+                taken = time.monotonic() - begun
+            assert taken <= DEADLINE + SLACK + turns.missed, number
+    trials(SLOW)
 
 
 @pytest.mark.row("P-08")
@@ -81,12 +116,15 @@ def test_d7_retries_and_their_waits_are_within_the_deadline(engine: Engine) -> N
         begun = time.monotonic()
         with pytest.raises(errors.UnavailableError) as caught:
             engine(client.whoami())
-        assert time.monotonic() - begun <= 5 + SLACK
+        assert time.monotonic() - begun <= 5 + SLACK  # it ends at once
     assert caught.value.attempts == len(server.requests) == 1
 
 
 @pytest.mark.row("P-14")
-def test_d8_a_cancelled_call_leaves_nothing_behind(engine: Engine) -> None:  # noqa: F811
+def test_d8_a_cancelled_call_leaves_nothing_behind(
+    engine: Engine,  # noqa: F811
+    trials: Count,
+) -> None:
     """Cancelled at any moment: no task, no connection out of the pool, no open file."""
     if engine.name == "blocking":
         pytest.skip("a blocking call cannot be cancelled")
@@ -101,7 +139,7 @@ def test_d8_a_cancelled_call_leaves_nothing_behind(engine: Engine) -> None:  # n
     async def cancel_some(server: Loopback) -> int:
         client = engine.client(server.url, max_connections=2)
         cancelled = 0
-        for _ in range(CANCELS):
+        while cancelled < CANCELS:
             task = asyncio.create_task(client.log("d8"))
             await asyncio.sleep(chance.random() * 0.008)
             task.cancel()
@@ -117,7 +155,7 @@ def test_d8_a_cancelled_call_leaves_nothing_behind(engine: Engine) -> None:  # n
 
     with loopback(slow) as server:
         before = _sockets(server)
-        assert engine(cancel_some(server)) > CANCELS // 4
+        trials(engine(cancel_some(server)))
         engine(asyncio.sleep(0.05))
         assert _sockets(server) <= before
 
@@ -171,6 +209,7 @@ ODD = {
 def test_d9_odd_answers_are_errors_of_ours_in_bounded_memory(
     engine: Engine,  # noqa: F811
     name: str,
+    trials: Count,
 ) -> None:
     """Whatever a server or a proxy sends: a TrailSealError that prints, and at most 64 MB."""
     answer = ODD[name]
@@ -192,6 +231,7 @@ def test_d9_odd_answers_are_errors_of_ours_in_bounded_memory(
     assert text.endswith("]")
     assert make_key() not in text
     assert all(b"127.0.0.1" in request for request in server.requests)
+    trials(1)
 
 
 @pytest.mark.parametrize(

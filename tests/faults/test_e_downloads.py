@@ -18,10 +18,12 @@ from trailseal import AsyncClient, Client, errors
 from trailseal._models import Export
 from trailseal_server.app import Running
 
+from .conftest import Count
 from .lines import Line, after, answering, cut_at_random
 from .servers import DEADLINE_S, rounds
 
 CUTS = 4  # of one download
+WAITERS = rounds(1, 20)  # that are killed
 STARVED_S = 120.0  # seconds that a process may need on a busy machine; none of them is measured
 EVENTS = 3000  # about two megabytes of export
 PATIENT = {"max_retries": 20}
@@ -89,7 +91,7 @@ async def fetched(url: str, key: str | None, path: Path, export: Export) -> None
 
 @pytest.mark.row("P-53", "P-54")
 def test_e1_a_download_survives_cuts_at_random_bytes(
-    server: Running, exported: Export, tmp_path: Path
+    server: Running, exported: Export, tmp_path: Path, trials: Count
 ) -> None:
     """In the head or the body, by FIN or RST: Range and If-Range go on, and the digest matches."""
     size = exported.bytes or 0
@@ -110,6 +112,7 @@ def test_e1_a_download_survives_cuts_at_random_bytes(
             assert len(resumed) >= len(asked) - 2  # a cut in the head leaves nothing to go on from
         assert whole(path, exported)
     assert cuts == CUTS * rounds(4, 200)
+    trials(rounds(4, 200))
 
 
 class Versions:
@@ -145,7 +148,9 @@ class Versions:
 
 
 @pytest.mark.parametrize("wrong", ["changed", "range ignored", "condition ignored"])
-def test_e2_e3_two_versions_are_never_spliced(server: Running, tmp_path: Path, wrong: str) -> None:
+def test_e2_e3_two_versions_are_never_spliced(
+    server: Running, tmp_path: Path, wrong: str, trials: Count
+) -> None:
     """Content that changed, a server without Range, a server without If-Range: from the start."""
     kinds = {"ignore_range": wrong == "range ignored", "ignore_condition": wrong[:3] == "con"}
     store = Versions(**kinds)
@@ -157,11 +162,12 @@ def test_e2_e3_two_versions_are_never_spliced(server: Running, tmp_path: Path, w
             assert path.read_bytes() == store.contents[store.now]
     names = {file.name for file in tmp_path.rglob("*")}
     assert names == {f"{number}.bin" for number in range(rounds(8, 200))}
+    trials(rounds(8, 200))
 
 
 @pytest.mark.row("P-53")
 def test_e4_a_killed_download_goes_on_in_the_next_process(
-    server: Running, exported: Export, tmp_path: Path
+    server: Running, exported: Export, tmp_path: Path, trials: Count
 ) -> None:
     """SIGKILL while bytes arrive: no file has the name; the next one asks for what is missing."""
     path = tmp_path / "x.jsonl"
@@ -196,28 +202,32 @@ def test_e4_a_killed_download_goes_on_in_the_next_process(
         client.download_results(path, export_id=exported.id)
     assert whole(path, exported)
     assert resumed >= kills // 2
+    trials(kills)
 
 
 def test_e6_an_operation_outlives_the_process_that_waits_for_it(
-    server: Running, exported: Export, tmp_path: Path
+    server: Running, exported: Export, tmp_path: Path, trials: Count
 ) -> None:
     """Its id is all that the next process needs."""
     command = [sys.executable, "-c", WAITER, server.url, server.key or "", exported.log_id]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True
-    ) as child:
-        assert child.stdout is not None
-        operation_id = child.stdout.readline().strip()
-        child.send_signal(signal.SIGKILL)
-        child.wait(DEADLINE_S)
-    with Client(server.url, server.key) as client:
-        export = client.wait(operation_id, timeout=DEADLINE_S)
-        client.download_results(tmp_path / "x.jsonl", export_id=export.id)
-        client.verify(tmp_path / "x.jsonl")
+    for number in range(WAITERS):
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True
+        ) as child:
+            assert child.stdout is not None
+            operation_id = child.stdout.readline().strip()
+            child.send_signal(signal.SIGKILL)
+            child.wait(DEADLINE_S)
+        path = tmp_path / f"{number}.jsonl"
+        with Client(server.url, server.key) as client:
+            export = client.wait(operation_id, timeout=STARVED_S)
+            client.download_results(path, export_id=export.id)
+            client.verify(path)
+    trials(WAITERS)
 
 
 def test_e6_a_server_that_hangs_ends_the_wait_not_the_operation(
-    server: Running, exported: Export
+    server: Running, exported: Export, trials: Count
 ) -> None:
     """A typed error with the id, in time; the same id goes on once there are answers."""
     begun = time.monotonic()
@@ -230,11 +240,12 @@ def test_e6_a_server_that_hangs_ends_the_wait_not_the_operation(
     assert caught.value.operation_id == operation.id
     with Client(server.url, server.key) as client:
         assert client.wait(caught.value, timeout=DEADLINE_S).state == "succeeded"
+    trials(1)
 
 
 @pytest.mark.row("P-54")
 def test_e7_a_key_never_crosses_origins_and_the_caller_names_the_path(
-    server: Running, tmp_path: Path
+    server: Running, tmp_path: Path, trials: Count
 ) -> None:
     """Over real sockets: redirected from our server's place to another one's."""
     store = Versions()
@@ -252,3 +263,4 @@ def test_e7_a_key_never_crosses_origins_and_the_caller_names_the_path(
     assert [name for name in other.seen[0] if "auth" in name or "cookie" in name] == []
     assert (tmp_path / "mine.bin").read_bytes() == store.contents[0]
     assert [file.name for file in tmp_path.rglob("*")] == ["mine.bin"]
+    trials(1)

@@ -9,20 +9,23 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
+import httpx
 import pytest
 from trailseal import Client, errors
 from trailseal_server.app import Running
 
+from .conftest import Count
 from .lines import Line, answering
-from .servers import rounds
+from .servers import DEADLINE_S, rounds
 
 WRITERS = 8
+RUNS = rounds(2, 50)
 
 
 @contextmanager
 def writers(server: Running, log_id: str) -> Iterator[threading.Event]:
     """Eight threads that log events until the block ends; the event is set once all have begun."""
-    stop, begun = threading.Event(), threading.Barrier(WRITERS + 1)
+    stop, begun = threading.Event(), threading.Barrier(WRITERS + 1, timeout=DEADLINE_S)
 
     def write() -> None:
         with Client(server.url, server.key) as client:
@@ -45,24 +48,26 @@ def writers(server: Running, log_id: str) -> Iterator[threading.Event]:
 
 @pytest.mark.row("L-07", "L-11")
 def test_p1_each_index_below_the_snapshot_comes_once_while_eight_write(
-    server: Running, log_id: str
+    server: Running, client: httpx.Client, log_id: str, trials: Count
 ) -> None:
-    """Ascending and descending lists, and a search."""
-    with Client(server.url, server.key) as client:
-        client.log_bulk(({"action": "early"} for _ in range(150)), log_id=log_id)
-        with writers(server, log_id):
-            for number in range(rounds(2, 50)):
-                size = client.query(limit=1, log_id=log_id)
-                low = next(iter(size)).index + 1
-                up = [e.index for e in client.query(order="asc", limit=40, log_id=log_id)]
+    """Ascending and descending lists, and a search; each run in a log of its own."""
+    with Client(server.url, server.key) as reader:
+        for number in range(RUNS):
+            log = f"{log_id}-{number}"
+            client.post("/v1/logs", json={"log_id": log}).raise_for_status()
+            reader.log_bulk(({"action": "early"} for _ in range(150)), log_id=log)
+            with writers(server, log):
+                low = next(iter(reader.query(limit=1, log_id=log))).index + 1
+                up = [e.index for e in reader.query(order="asc", limit=40, log_id=log)]
                 assert up == list(range(len(up))), number
-                down = [e.index for e in client.query(limit=40, log_id=log_id)]
+                down = [e.index for e in reader.query(limit=40, log_id=log)]
                 assert down == list(range(len(down)))[::-1], number
-                search = client.search("", limit=40, log_id=log_id)
+                search = reader.search("", limit=40, max_results=1_000_000, log_id=log)
                 found = [e.index for e in search]
                 assert sorted(found) == list(range(len(found))), number
                 assert search.count == len(found)
                 assert low <= len(up) <= len(down) <= len(found)
+    trials(RUNS)
 
 
 def pages(*answers: dict[str, Any]) -> Any:
@@ -88,16 +93,17 @@ def page(ids: str, cursor: str | None) -> dict[str, Any]:
     }
 
 
-def test_p2_an_empty_page_is_not_the_end(server: Running) -> None:
+def test_p2_an_empty_page_is_not_the_end(server: Running, trials: Count) -> None:
     """Only a missing cursor is."""
     answers = (page("", "1"), page("ab", "2"), page("", "3"), page("", "4"), page("c", None))
     with answering(pages(*answers)) as place, Client(place.url, server.key) as client:
         assert [event.id for event in client.query()] == ["a", "b", "c"]
+    trials(1)
 
 
 @pytest.mark.parametrize("time_field", ["received_at", "occurred_at"])
 def test_p3_events_of_one_moment_are_all_there_once(
-    server: Running, log_id: str, time_field: str
+    server: Running, log_id: str, time_field: str, trials: Count
 ) -> None:
     """Pages that end amid equal times lose and repeat nothing."""
     moment = "2026-01-01T00:00:00.000000Z"
@@ -115,10 +121,11 @@ def test_p3_events_of_one_moment_are_all_there_once(
             time_field=time_field, start=moment, order="asc", limit=7, log_id=log_id
         )
         assert len({event.id for event in listed}) == 57
+    trials(9)
 
 
 def test_p4_a_list_goes_on_in_another_client_from_the_page_that_failed(
-    server: Running, log_id: str
+    server: Running, log_id: str, trials: Count
 ) -> None:
     """Cut at page k, for each k: what came and what comes is all, once."""
     events = [{"id": f"e{i}", "action": "a"} for i in range(60)]
@@ -142,10 +149,13 @@ def test_p4_a_list_goes_on_in_another_client_from_the_page_that_failed(
         with Client(server.url, server.key) as other:
             again = other.query(order="asc", limit=10, log_id=log_id).resume_from(token)
             assert [*seen, *(e.index for e in again)] == list(range(60))
+    trials(6)
 
 
 @pytest.mark.parametrize("cycle", [1, 2, 5])
-def test_p5_a_repeated_cursor_is_an_error_not_a_loop(server: Running, cycle: int) -> None:
+def test_p5_a_repeated_cursor_is_an_error_not_a_loop(
+    server: Running, cycle: int, trials: Count
+) -> None:
     """However long the cycle."""
     answers = [page("x", str(i % cycle)) for i in range(20)]
     with answering(pages(*answers)) as place, Client(place.url, server.key) as client:
@@ -154,3 +164,4 @@ def test_p5_a_repeated_cursor_is_an_error_not_a_loop(server: Running, cycle: int
             list(listed)
     assert len(place.seen) == cycle + 1
     assert caught.value.continuation_token is not None
+    trials(1)
