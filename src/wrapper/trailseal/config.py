@@ -237,7 +237,7 @@ def check_verify(verify: Verify) -> TrustPolicy | None:
     try:
         return TrustPolicy.load(verify)
     except IntegrityError as error:
-        raise ConfigurationError(f"verify: {error.args[0]}.") from None
+        raise ConfigurationError(f"verify, {verify}: {error.args[0]}.") from None
 
 
 def check_tls(

@@ -17,6 +17,7 @@ from . import (
     _import,
     _keys,
     _log,
+    _privacy,
     _read,
     _schemas,
     _serve,
@@ -89,7 +90,7 @@ app = typer.Typer(
 for module in (_log, _read, _tail, _export, _import):
     module.register(app)
 app.command()(_verify.verify)
-for module in (_watch, _keys, _schemas, _account, _spool):
+for module in (_watch, _keys, _schemas, _privacy, _account, _spool):
     module.register(app)
 app.command()(_serve.serve)
 _doctor.register(app)

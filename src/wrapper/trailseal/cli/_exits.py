@@ -31,6 +31,8 @@ MAX_SHOWN = 5  # faults of one event in a line
 
 # Where an error's own advice is about Python.
 ADVICE = {
+    "ConfigurationError": "",
+    "RequestError": "",
     "AcceptedRequestError": "Try again in a while.",
     "CheckpointNotFoundError": "A log has its first checkpoint soon after its first event.",
     "BatchTooLargeError": "Send fewer or smaller events.",
@@ -104,7 +106,7 @@ def _line(error: ApiError) -> str:
     advice = (own, *(ADVICE.get(kind.__name__) for kind in type(error).__mro__))
     parts.append(next((text for text in advice if text is not None), error.advice))
     tags = ", ".join(filter(None, (error.code, error.request_id)))
-    text = " ".join(p if p.endswith((".", "?", "!", ")")) else f"{p}." for p in parts if p)
+    text = " ".join(p if p.endswith((".", "?", "!", " more)")) else f"{p}." for p in parts if p)
     return f"{text} [{tags}]"
 
 

@@ -72,6 +72,8 @@ def export(
         raise Mistake("only NAME.jsonl and NAME.jsonl.gz can be verified.")
     if path.exists() and not force:
         raise Mistake(f"{path} exists: --force replaces it.")
+    if not path.parent.is_dir():
+        raise Mistake(f"{path.parent}: there is no such folder.")
     if export_id and (filters or query or search_id):
         raise Mistake("--export-id goes on with an export: its filters were given before.")
     if key:

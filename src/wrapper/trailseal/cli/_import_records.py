@@ -88,7 +88,7 @@ def _line(place: int, line: bytes, lists: Sequence[str]) -> Iterator[Record]:
     try:
         value = loads(line.strip())
     except MalformedError as error:
-        yield Record(place, fault=str(error))
+        yield Record(place, fault=str(error.args[0]))
         return
     found = _unwrapped(value, lists)
     for each in found:
@@ -141,7 +141,7 @@ def _elements(text: io.TextIOWrapper, first: bytes, lists: Sequence[str]) -> Ite
         try:
             yield Record(place, loads(element), len(element))
         except (MalformedError, UnicodeError) as error:
-            yield Record(place, fault=str(error))
+            yield Record(place, fault=str(error.args[0]))
 
 
 def _blank(buffer: str, at: int) -> int:

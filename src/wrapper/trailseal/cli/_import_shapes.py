@@ -210,7 +210,7 @@ def _made(event: Event, place: int) -> str:
     try:
         content = canonical(event if "occurred_at" in event else {**event, "place": place})
     except MalformedError as error:
-        raise ShapeError(str(error)) from None
+        raise ShapeError(str(error.args[0])) from None
     return f"import:{sha256(content).hexdigest()}"
 
 

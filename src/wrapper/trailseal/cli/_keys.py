@@ -7,7 +7,7 @@ import typer
 
 from . import _output, _signing
 from ._exits import Mistake, say
-from ._session import LogId, Session, ask, command, listed
+from ._session import LogId, Session, ask, command, confirm, listed
 
 UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 SCOPES = ("events:write", "events:read", "exports", "logs:read", "schemas", "privacy", "admin")
@@ -107,7 +107,7 @@ def revoke(
 ) -> None:
     """End an API key for good, within seconds. Scope: admin."""
     if not yes:
-        _confirm(f"Revoke {key_id}? Whatever uses it stops working.")
+        confirm(f"Revoke {key_id}? Whatever uses it stops working.")
     with session.client() as client:
         from trailseal_api.api.api_keys import revoke_api_key  # noqa: PLC0415  # loads httpx
 
@@ -119,9 +119,10 @@ def revoke(
 
 
 def verification(session: Session, log_id: LogId = None) -> None:
-    """List the public keys that the server names for a log: --key of verify takes them.
+    """List a log's public keys, as the server names them.
 
-    Trust them only when the log's operator confirms them another way.
+    They are what --key of verify takes. Trust them only when the log's operator confirms them
+    another way.
     """
     with session.client() as client:
         keys = client.verification_keys(log_id=log_id)
@@ -134,15 +135,6 @@ def _show_secret(session: Session, issued: dict[str, Any]) -> None:
         return
     say(f"{issued['api_key']['key_id']} was made; this is the only time its secret is shown:")
     typer.echo(issued["secret"])
-
-
-def _confirm(question: str) -> None:
-    import sys  # noqa: PLC0415  # for this alone
-
-    if not sys.stdin.isatty():
-        raise Mistake("nobody to ask: say --yes.")
-    if not typer.confirm(question, err=True):
-        raise Mistake("not revoked.", 1)
 
 
 def _after(span: str) -> str:

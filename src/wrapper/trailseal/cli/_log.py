@@ -122,7 +122,7 @@ def _json(text: str, option: str) -> Any:
 
 def _file(path: Path) -> str:
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:
             return file.read(MAX_INPUT)
     except UnicodeDecodeError:
         raise Mistake(f"{path}: is no UTF-8.", BAD_INPUT) from None

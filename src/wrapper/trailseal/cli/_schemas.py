@@ -80,7 +80,10 @@ def register_schema(
     version: Version = None,
     backward: Backward = False,
 ) -> None:
-    """Register a version of a schema; the same one again changes nothing. Scope: schemas."""
+    """Register a version of a schema.
+
+    The same one again changes nothing. Scope: schemas.
+    """
     given = _given(file, schema_id, version, backward=backward)
     with session.client() as client:
         schema = client.schemas.register(given.pop("text"), **given).raw
@@ -101,7 +104,10 @@ def validate(
         bool, typer.Option("--offline", help="Ask no server: needs trailseal[schemas].")
     ] = False,
 ) -> None:
-    """Check a schema without registering it: 0 valid, 1 not valid, 2 no JSON or YAML, 3 no file."""
+    """Check a schema without registering it.
+
+    Exit codes: 0 valid, 1 not valid, 2 no JSON or YAML, 3 no such file.
+    """
     if offline:
         result = local.checked(file)
     else:
@@ -142,7 +148,7 @@ def _given(
 ) -> dict[str, Any]:
     """The request's body; the text travels as it is, and the server reads JSON and YAML alike."""
     try:
-        with file.open(encoding="utf-8") as opened:
+        with file.open(encoding="utf-8-sig") as opened:
             text = opened.read(MAX_TEXT + 1)
     except UnicodeDecodeError:
         raise Mistake(f"{file}: is no UTF-8.", BAD_INPUT) from None
@@ -150,9 +156,11 @@ def _given(
         raise Mistake(f"{file}: has more than {MAX_TEXT} characters.", BAD_INPUT)
     if file.suffix == ".json":
         try:
-            json.loads(text)
+            found = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise Mistake(f"{file}: not JSON ({error}).", BAD_INPUT) from None
+        if not isinstance(found, dict | bool):
+            raise Mistake(f"{file}: a schema is a JSON object.", BAD_INPUT)
     return _body(text, schema_id, version, backward=backward)
 
 

@@ -50,11 +50,11 @@ def push(
     lock: LockFile = Path("trailseal-schemas.lock"),
     compatibility: Compatibility = "backward",
 ) -> None:
-    """Register local schemas at the server, and note them in a lock file. Scope: schemas.
+    """Register local schemas, and note them in a lock file.
 
-    A version that was pushed never changes; the same one again changes nothing. Exit codes: 0 all
-    is right, 1 a schema is not valid, was changed, or is not compatible, 2 wrong settings or a file
-    that is no JSON or YAML, 3 no such file.
+    Scope: schemas. A version that was pushed never changes; the same one again changes nothing.
+    Exit codes: 0 all is right, 1 a schema is not valid, was changed, or is not compatible, 2 wrong
+    settings or a file that is no JSON or YAML, 3 no such file.
     """
     if compatibility not in {"backward", "none"}:
         raise Mistake("--compatibility is backward or none.")
@@ -142,7 +142,7 @@ def text_of(given: str) -> str:
     from trailseal.schemas._load import MAX_TEXT  # noqa: PLC0415  # see above
 
     try:
-        with Path(given).open(encoding="utf-8") as file:
+        with Path(given).open(encoding="utf-8-sig") as file:
             text = file.read(MAX_TEXT + 1)
     except UnicodeDecodeError:
         raise Mistake(f"{given}: is no UTF-8.", USAGE) from None

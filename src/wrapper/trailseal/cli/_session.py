@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,6 +104,14 @@ def ask(client: Client, kwargs: dict[str, Any], **options: Any) -> dict[str, Any
     return _call.decoded(response)
 
 
+def confirm(question: str) -> None:
+    """Ask before what cannot be undone; raises `Mistake` for no, and where nobody can answer."""
+    if not sys.stdin.isatty():
+        raise Mistake("nobody to ask: say --yes.")
+    if not typer.confirm(question, err=True):
+        raise Mistake("nothing was done.", 1)
+
+
 def listed(client: Client, request: Callable[..., dict[str, Any]]) -> Any:
     """Yield all items of a list that is no list of events."""
     cursor: dict[str, str] = {}
@@ -185,6 +194,9 @@ _FILTERS: dict[str, _Option] = {
 
 
 def _chosen(**given: Any) -> dict[str, Any]:
+    for tag in given.get("tag") or ():
+        if ":" not in tag:
+            raise Mistake(f"--tag {tag}: write KEY:VALUE.")
     return {name: value for name, value in given.items() if value}
 
 

@@ -56,7 +56,10 @@ def generate(
 
 
 def fingerprint(path: KeyFile, key_id: KeyName = None) -> None:
-    """Print key id, public key and fingerprint (as ssh-keygen -l shows it) of a private key."""
+    """Print the public side of a private key.
+
+    That is its id, its public key, and its fingerprint as ssh-keygen -l shows it.
+    """
     _show(_read(path, key_id))
 
 

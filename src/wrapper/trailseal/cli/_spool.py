@@ -13,7 +13,7 @@ import typer
 from trailseal._words import counted
 
 from . import _output
-from ._exits import Mistake, say
+from ._exits import FAILED, Mistake, say
 from ._session import Session, command
 
 COLUMNS = {name: itemgetter(name) for name in ("file", "state", "pending", "parked", "bytes")}
@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
 
 
 def status(session: Session, *, folder: Folder = None) -> None:
-    """List the files of a spool: what waits, what the server refused, what was damaged."""
+    """List a spool's files: what waits, was refused, was damaged."""
     from trailseal.delivery import _contents  # noqa: PLC0415  # loads sqlite3
 
     found = (asdict(each) for each in _contents.contents(_existing(folder)))
@@ -55,9 +55,9 @@ def drain(
         float, typer.Option(min=0.1, max=86_400, metavar="SECONDS", help="How long to go on.")
     ] = WAIT_S,
 ) -> None:
-    """Send what ended processes have left for this server; exits 1 if some of it is left.
+    """Send what ended processes have left for this server.
 
-    A process that runs delivers its own events. Scope: events:write.
+    Exits 1 if some of it is left. A process that runs delivers its own events. Scope: events:write.
     """
     from trailseal import Audit  # noqa: PLC0415  # loads httpx
     from trailseal.delivery import _contents  # noqa: PLC0415  # loads sqlite3
@@ -82,17 +82,20 @@ def requeue(
         str | None, typer.Option("--id", metavar="ID", help="Only this event.")
     ] = None,
 ) -> None:
-    """Let events that the server refused wait to be sent again.
+    """Let refused events be sent again.
 
-    A process that runs sees them within half a minute; else use drain.
+    Exits 1 if there is none. A process that runs sees them within half a minute; else use drain.
     """
     from trailseal.delivery import _contents  # noqa: PLC0415  # loads sqlite3
 
-    session.record({"requeued": _contents.requeue(_existing(folder), event_id)})
+    count = _contents.requeue(_existing(folder), event_id)
+    session.record({"requeued": count})
+    if not count:
+        raise typer.Exit(FAILED)
 
 
 def export(session: Session, *, folder: Folder = None) -> None:
-    """Print all events of a spool, with why they were refused; nothing is changed."""
+    """Print a spool's events, with why they were refused."""
     from trailseal.delivery import _contents  # noqa: PLC0415  # loads sqlite3
 
     place = _existing(folder)

@@ -21,25 +21,30 @@ def verify(  # noqa: PLR0917  # typer passes them by name
     path: Annotated[
         Path,
         typer.Argument(
+            metavar="PATH",
             help="The export: NAME.jsonl[.gz] with its manifest beside it, its directory, or - for "
-            "standard input (with --manifest; else records or receipts with proofs, one a line)."
+            "standard input (with --manifest; else records or receipts with proofs, one a line).",
         ),
     ],
     key: Annotated[
         list[str] | None,
-        typer.Option(help="A verifier key that you trust, name+hash+base64. May be repeated."),
+        typer.Option(
+            "--key", metavar="KEY", help="A verifier key that you trust. May be repeated."
+        ),
     ] = None,
     policy: Annotated[
         Path | None,
-        typer.Option(help="A TOML file that names the logs and signers that you trust."),
+        typer.Option(metavar="FILE", help="Names the logs and signers that you trust (TOML)."),
     ] = None,
     manifest: Annotated[
         Path | None,
-        typer.Option(help="NAME.manifest.json, where the content comes from standard input."),
+        typer.Option(
+            metavar="FILE", help="NAME.manifest.json, where the content is standard input."
+        ),
     ] = None,
     proof: Annotated[
         Path | None,
-        typer.Option(help="A C2SP tlog-proof: then PATH is one event, a record or export line."),
+        typer.Option(metavar="FILE", help="A C2SP tlog-proof: then PATH is one event's line."),
     ] = None,
     complete: Annotated[
         bool, typer.Option("--complete", help="Also require that nothing of the range is missing.")
@@ -84,7 +89,7 @@ def check(
             report = _report(verifier, path, manifest, complete=complete)
     except UnverifiableError as error:
         stop(str(error), COULD_NOT_VERIFY)
-    except (OSError, TrailSealError) as error:
+    except TrailSealError as error:
         stop(str(error), BAD_INPUT)
     if show is None:
         typer.echo(json.dumps(report.to_dict()))

@@ -63,7 +63,7 @@ class EventConflictError(
     advice = "An event never changes: log a new one with its own id (and `amends`, to correct)."
     advice_for: ClassVar = {
         "idempotency_conflict": "Send another request with another idempotency key.",
-        "legal_hold": "Wait for the legal hold to be released, or release it if that is right.",
+        "legal_hold": "Nothing was taken out.",
     }
 
 

@@ -73,7 +73,7 @@ class MalformedError(IntegrityError):
 
     code = "malformed"
     default_kind = "malformed"
-    advice = "Check the path and the format, or fetch it again."
+    advice = "Give it whole and unchanged."
 
 
 class UnverifiableError(IntegrityError):
