@@ -29,9 +29,10 @@ MAX_NUMBER = 2**53 - 1  # beyond it an IEEE double, which is what JCS writes, sk
 MAX_DEPTH = 64  # nested objects and arrays: far above real events, far below any stack
 
 _SLOW = object()
-# How orjson ends a float beyond MAX_NUMBER; older versions write no plus. Two patterns that begin
-# with a letter are five times as fast as one that begins with a class.
-_EXPONENT = re.compile(rb"e\+?[0-9]+(?:[,\]}]|\Z)")
+# How this orjson ends a float beyond MAX_NUMBER: `e+16`, or `e16` in older versions. Patterns that
+# begin with fixed bytes are many times as fast as one that begins with a class.
+_E = b"e" if orjson is None else orjson.dumps(1e16).strip(b"0123456789")
+_EXPONENT = re.compile(re.escape(_E) + rb"[0-9]+(?:[,\]}]|\Z)")
 _WHOLE = re.compile(rb"\.0(?:[,\]}]|\Z)")
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 

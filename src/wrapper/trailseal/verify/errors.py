@@ -117,6 +117,7 @@ class Faults(list[IntegrityError]):
     def __enter__(self) -> None: ...
 
     def __exit__(self, _kind: object, error: object, _traceback: object) -> bool:
-        if isinstance(error, IntegrityError):
-            self.append(error)
-        return isinstance(error, IntegrityError)
+        if not isinstance(error, IntegrityError):
+            return False
+        self.append(error)
+        return True
