@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 import json
 import zlib
 from collections.abc import Callable, Iterator
@@ -12,6 +10,8 @@ from typing import Any
 import httpx
 import pytest
 from trailseal import AsyncClient, Client
+
+from ...sides import BothSides
 
 URL = "http://server.test"
 
@@ -48,36 +48,17 @@ class Script:
         return [json.loads(request.content) for request in self.requests]
 
 
-class Side:
+class Side(BothSides):
     """One of the two clients behind the same blocking calls."""
 
     def __init__(self, kind: type, script: Script) -> None:
         self.kind, self.script = kind, script
-        self._loop = asyncio.new_event_loop()
-        self.client = self.make()
+        super().__init__()
 
     def make(self, **options: Any) -> Any:
         return self.kind(
             URL, make_key(), http_transport=httpx.MockTransport(self.script), **options
         )
-
-    def __call__(self, name: str, *args: Any, **options: Any) -> Any:
-        return self.settle(getattr(self.client, name)(*args, **options))
-
-    def settle(self, value: Any) -> Any:
-        return self._loop.run_until_complete(value) if inspect.isawaitable(value) else value
-
-    def listed(self, pager: Any) -> list[Any]:
-        async def collect() -> list[Any]:
-            return [item async for item in pager]
-
-        return (
-            self._loop.run_until_complete(collect()) if hasattr(pager, "__aiter__") else list(pager)
-        )
-
-    def close(self) -> None:
-        self.settle(self.client.close())
-        self._loop.close()
 
 
 @pytest.fixture
