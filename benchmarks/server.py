@@ -172,7 +172,7 @@ class Rows(NamedTuple):
 
 def in_process(folder: str) -> tuple[float, float, Rows]:
     """Events/s that one thread prepares, and that are written without HTTP; and the rows."""
-    from trailseal_server import contract, prepare
+    from trailseal_server import commitments, contract, prepare
     from trailseal_server.auth import Caller
     from trailseal_server.bodies import EVENT, item_validator
     from trailseal_server.ingest import Ingest
@@ -203,7 +203,7 @@ def in_process(folder: str) -> tuple[float, float, Rows]:
         rows = connection.exec_driver_sql(f"SELECT {columns} FROM events ORDER BY idx").all()  # noqa: S608 - ours
         names = connection.exec_driver_sql("SELECT * FROM names").all()
     store.close()
-    terms = [derive(json.loads(row.body), "key_1", None) for row in rows]
+    terms = [derive(commitments.prepare(json.loads(row.body)), "key_1", None) for row in rows]
     return prepared, ours, Rows([tuple(row) for row in rows], [tuple(row) for row in names], terms)
 
 
@@ -237,11 +237,11 @@ def bare_postgresql(url: str, rows: Rows) -> float:
     """The same by COPY."""
     import psycopg
     from trailseal_server.store import Store
-    from trailseal_server.store.append_postgresql import _EVENTS, _NAMES, _TERMS, _TYPES
-    from trailseal_server.store.tsvector import document
+    from trailseal_server.store.append_postgresql import _EVENTS, _NAMES, _TYPES, copy_terms
+    from trailseal_server.store.tsvector import ready
 
     Store.open(url).close()
-    docs = [f"main\t{n}\t{document(1, each)}\n" for n, each in enumerate(rows.terms)]
+    docs = list(enumerate(map(ready, rows.terms)))
     typed = [(*row[:-1], bool(row[-1])) for row in rows.events]
     with psycopg.connect(url.replace("+psycopg", "")) as connection:
         began = time.perf_counter()
@@ -251,9 +251,7 @@ def bare_postgresql(url: str, rows: Rows) -> float:
                     copy.set_types(_TYPES)
                     for row in typed[at : at + BATCH]:
                         copy.write_row(row)
-                with cursor.copy(_TERMS) as copy:
-                    for doc in docs[at : at + BATCH]:
-                        copy.write(doc)
+                copy_terms(cursor, "main", 1, docs[at : at + BATCH])
                 if names := rows.names[_share(rows, at)]:
                     cursor.execute(_NAMES, [list(column) for column in zip(*names, strict=True)])
             connection.commit()

@@ -17,10 +17,11 @@ import orjson
 from . import prepare
 from .channels import Route
 from .failures import problem_of
-from .ingest import Ingest, ItemResult
+from .ingest import Ingest
 from .operations import show
 from .prepare import Event, Validate
 from .problems import Problem
+from .results import ItemResult
 from .store import Connection, Store, jobs
 from .targets import open_log, target_of
 from .worker import LaterError, Lease, Worker

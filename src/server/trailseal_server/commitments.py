@@ -5,18 +5,19 @@ Rules:
   refuses what the contract refuses (EventError names the first place), and keeps what hashing
   needs: each scalar and each empty container as JCS(path) and JCS(value), in order of JCS(path).
 - What holds too many values (extent.py) is refused before the walk, whose price is by the value.
-- Events come in few shapes: the paths below an object with the same members at the same place, and
-  the order of the same paths, are worked out once and remembered.
+- Events come in few shapes: the paths of a shape, in order, are worked out once and remembered.
 - A field's data is JCS of [salt, path, value], put together from its three JCS parts.
 - JCS (RFC 8785) has a fast path: orjson with sorted keys gives the same bytes when every float is
   written alike and no key is at or above U+D800 (JCS sorts by UTF-16 units).
+- All values of an event are written at once, each on a line of its own: no JSON holds a line break
+  within a string.
 """
 
 import os
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import b2a_base64
 from collections import deque
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
 from hashlib import sha256, shake_128
 from struct import unpack
 from typing import Any, NamedTuple
@@ -34,18 +35,21 @@ SEED_BYTES = 32
 SEEDS_DRAWN = 256  # at a time
 SALT_BYTES = 18  # 24 characters of base64url
 SALT_CHARS = 24
-SHAPES = 2048  # remembered, of containers and of events
-MAX_MEMBERS = 64  # of a remembered shape, and
-MAX_PATH = 256  # bytes: whatever a client sends, what is remembered stays below some 100 MB
+SHAPES = 2048  # remembered, of events
+MAX_FIELDS = 64  # of a remembered shape, and
+MAX_PATHS = 8192  # bytes: whatever a client sends, what is remembered stays below some 50 MB
 
+_URLSAFE = bytes.maketrans(b"+/", b"-_")
 _SALTS = b"trailseal/salts/v1\n"
 _FIELDS = b"trailseal/fields/v1\n"
 _EVENT = "trailseal/event/v1\n"
 _UNICODE = "must be valid Unicode: no lone surrogates"
 
 Json = Any  # a parsed JSON value
-Names = tuple[str, ...] | int  # of an object's members; how many items a list has
-Steps = tuple[tuple[bytes, bytes], ...]  # JCS of each path, and the same without its last bracket
+# The names of an object's members or the length of a list, and then of each container in it that is
+# not empty: how many values stand before it, negative, and its shape.
+Shape = tuple[tuple[str, ...] | int, ...]
+_plans: dict["Shape", "Plan"] = {}
 _seeds: deque[bytes] = deque()  # each is taken by one thread only, and by no forked process
 os.register_at_fork(after_in_child=_seeds.clear)
 
@@ -60,16 +64,27 @@ class EventError(ValueError):
         self.detail = detail
 
 
+class Plan(NamedTuple):
+    """What events of a shape have in common: JCS of each path, in the order of the commitment;
+    where the value of each stands; whether all names sort by code points as by UTF-16 units."""
+
+    paths: tuple[bytes, ...]
+    places: tuple[int, ...]
+    simple: bool
+
+
 class Prepared(NamedTuple):
     """An event ready to be committed to.
 
     `body` is its JCS; `paths` and `values` are JCS(path) and JCS(value) of every field, in the
-    order of the commitment.
+    order of the commitment. `scalars` are the values where `plan` says.
     """
 
     body: bytes
     paths: Sequence[bytes]
     values: Sequence[bytes]
+    plan: Plan
+    scalars: Sequence[Json]
 
 
 def prepare(event: dict[str, Json]) -> Prepared:
@@ -80,14 +95,18 @@ def prepare(event: dict[str, Json]) -> Prepared:
         body = b""  # the walk says what is wrong, and where
     if (len(body) >= extent.LARGE or not body) and (advice := extent.excess(event, body)):
         raise EventError("event_too_large", "", advice)
-    paths: list[bytes] = []
-    values: list[bytes] = []
-    simple = _walk(event, b"[", 1, paths, values)
-    order = _known_order if len(paths) <= MAX_MEMBERS else _order
-    ordered, places = order(tuple(paths))
-    if not simple:
+    shape: list[Any] = []
+    values: list[Json] = []
+    try:
+        floats = _walk(event, 1, shape, values)
+        plan = _plan(event, tuple(shape))
+        ordered = [values[place] for place in plan.places]
+        lines = _lines(ordered)
+    except _Refused:
+        raise next(_wrong(event, [], 1)) from None
+    if (floats and _rewrite_floats(ordered, lines)) or not plan.simple:
         body = rfc8785.dumps(event)
-    return Prepared(body, ordered, [values[place] for place in places])
+    return Prepared(body, plan.paths, lines, plan, values)
 
 
 def new_seed() -> bytes:
@@ -119,7 +138,8 @@ def decode_seed(seed: str) -> bytes:
 
 def salts(seed: bytes, count: int) -> bytes:
     """The salts of `count` fields, 24 characters each, one after the other."""
-    return urlsafe_b64encode(shake_128(_SALTS + seed).digest(SALT_BYTES * count))
+    drawn = shake_128(_SALTS + seed).digest(SALT_BYTES * count)
+    return b2a_base64(drawn, newline=False).translate(_URLSAFE)
 
 
 def field_hashes(prepared: Prepared, seed: bytes) -> list[bytes]:
@@ -184,80 +204,118 @@ def _dump(value: Json) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
 
 
-def _walk(
-    container: Json, path: bytes, depth: int, paths: list[bytes], values: list[bytes]
-) -> bool:
-    """Add the fields below `container`; answer whether orjson's bytes of it are JCS.
+class _Refused(Exception):  # noqa: N818  # never leaves this module
+    """Something is wrong with the event: `_refusal` says what."""
 
-    `path` is JCS(its path) without the last bracket. The scalars that occur most are handled here,
-    and not in a function of their own, because this loop runs for each field of each event.
-    """
+
+def _walk(container: Json, depth: int, shape: list[Any], values: list[Json]) -> bool:
+    """Add what `container` holds; whether there are floats. The scalars that occur most are
+    handled here, and not in a function of their own: this runs for each value of each event."""
     members = container
-    names: Names = len(container)
     if type(container) is dict:
-        members, names = container.values(), tuple(container)
-    known = len(container) <= MAX_MEMBERS and len(path) <= MAX_PATH
-    steps, simple = (_known_shape if known else _shape)(path, names)
-    for (whole, at), value in zip(steps, members, strict=True):
+        shape.append(tuple(container))
+        members = container.values()
+    else:
+        shape.append(len(container))
+    floats = False
+    for value in members:
         kind = type(value)
         if kind is str or kind is bool or value is None:
-            try:
-                values.append(dumps(value))
-            except TypeError:
-                raise _refuse("event_invalid", at, _UNICODE) from None
-            paths.append(whole)
+            values.append(value)
         elif kind is dict or kind is list:
             if depth == MAX_DEPTH:
-                raise _refuse("event_invalid", at, f"must not nest deeper than {MAX_DEPTH} levels")
-            if not value:
-                values.append(dumps(value))
-                paths.append(whole)
-            elif not _walk(value, at, depth + 1, paths, values):
-                simple = False
+                raise _Refused
+            if value:
+                shape.append(-len(values))
+                floats |= _walk(value, depth + 1, shape, values)
+            else:
+                values.append(value)
+        elif (kind is int or kind is float) and -MAX_NUMBER <= value <= MAX_NUMBER:
+            values.append(value)
+            floats |= kind is float
         else:
-            data = _number(value, at)
-            values.append(data)
-            paths.append(whole)
-            if kind is not int and data != dumps(value):
-                simple = False
-    return simple
+            raise _Refused
+    return floats
 
 
-def _shape(before: bytes, names: Names) -> tuple[Steps, bool]:
-    """The steps below a container at the path `before`; and whether its names sort by code points
-    as they do by UTF-16 units."""
+def _lines(values: Sequence[Json]) -> list[bytes]:
+    """JSON of each of the values, none of which is a container with something in it."""
     try:
-        keys = [dumps(name) for name in (range(names) if isinstance(names, int) else names)]
+        return (
+            orjson.dumps(values, option=orjson.OPT_INDENT_2)[4:-2].split(b",\n  ") if values else []
+        )
     except TypeError:
-        raise _refuse("event_invalid", before, _UNICODE) from None
+        raise _Refused from None
+
+
+def _rewrite_floats(values: Sequence[Json], lines: list[bytes]) -> bool:
+    """Put JCS where orjson writes a float in another way; whether there is one."""
+    differs = False
+    for at, value in enumerate(values):
+        if type(value) is float and (jcs_ := rfc8785.dumps(value)) != lines[at]:
+            lines[at], differs = jcs_, True
+    return differs
+
+
+def _plan(event: Json, shape: Shape) -> Plan:
+    found = _plans.get(shape)
+    if found is None:
+        paths, simple = _paths(event, b"[")
+        places = tuple(sorted(range(len(paths)), key=paths.__getitem__))
+        found = Plan(tuple(paths[place] for place in places), places, simple)
+        if len(paths) <= MAX_FIELDS and sum(map(len, paths)) <= MAX_PATHS:
+            if len(_plans) >= SHAPES:
+                _plans.clear()
+            _plans[shape] = found
+    return found
+
+
+def _paths(container: Json, before: bytes) -> tuple[list[bytes], bool]:
+    """JCS of the path of each field; `before` is that of the container without its last bracket.
+    And whether all names sort by code points as they do by UTF-16 units."""
+    named = type(container) is dict
+    simple = not named or max("".join(container), default="") < "\ud800"
+    found: list[bytes] = []
     comma = b"" if before == b"[" else b","
-    steps = [before + comma + key for key in keys]
-    simple = isinstance(names, int) or max("".join(names), default="") < "\ud800"
-    return tuple((step + b"]", step) for step in steps), simple
+    for name, value in container.items() if named else enumerate(container):
+        try:
+            step = before + comma + dumps(name)
+        except TypeError:
+            raise _Refused from None
+        if type(value) in (dict, list) and value:
+            below, alike = _paths(value, step)
+            found += below
+            simple &= alike
+        else:
+            found.append(step + b"]")
+    return found, simple
 
 
-def _order(paths: tuple[bytes, ...]) -> tuple[tuple[bytes, ...], tuple[int, ...]]:
-    """The paths in the order of the commitment, and where each stood."""
-    places = tuple(sorted(range(len(paths)), key=paths.__getitem__))
-    return tuple(paths[place] for place in places), places
+def _wrong(value: Json, path: list[str | int], depth: int) -> Iterator[EventError]:
+    """What is wrong, in order, with the value at a path; only asked for when something is."""
+    kind = type(value)
+    if kind is dict or kind is list:
+        if depth > MAX_DEPTH:
+            yield _refuse("event_invalid", path, f"must not nest deeper than {MAX_DEPTH} levels")
+            return
+        if kind is dict and not all(map(_is_unicode, value)):
+            yield _refuse("event_invalid", path, _UNICODE)
+        for name, each in value.items() if kind is dict else enumerate(value):
+            yield from _wrong(each, [*path, name], depth + 1)
+    elif kind is str and not _is_unicode(value):
+        yield _refuse("event_invalid", path, _UNICODE)
+    elif kind not in {str, bool, int, float, type(None)}:
+        yield _refuse("field_type", path, "must be JSON")
+    elif kind in {int, float} and not -MAX_NUMBER <= value <= MAX_NUMBER:  # NaN too
+        yield _refuse("event_invalid", path, "numbers must lie within ±(2^53-1); send a string")
 
 
-_known_shape = lru_cache(maxsize=SHAPES)(_shape)
-_known_order = lru_cache(maxsize=SHAPES)(_order)
+def _is_unicode(text: str) -> bool:
+    return not any("\ud800" <= sign <= "\udfff" for sign in text)
 
 
-def _number(value: Json, path: bytes) -> bytes:
-    """JCS of a number within bounds."""
-    if type(value) not in (int, float):
-        raise _refuse("field_type", path, "must be JSON")
-    if not -MAX_NUMBER <= value <= MAX_NUMBER:  # false for NaN too
-        raise _refuse("event_invalid", path, "numbers must lie within ±(2^53-1); send a string")
-    return b"%d" % value if type(value) is int else rfc8785.dumps(value)
-
-
-def _refuse(code: str, path: bytes, detail: str) -> EventError:
-    steps = orjson.loads(path + b"]")
-    return EventError(code, "".join(f"/{_escape(str(step))}" for step in steps), detail)
+def _refuse(code: str, path: Sequence[str | int], detail: str) -> EventError:
+    return EventError(code, "".join(f"/{_escape(str(step))}" for step in path), detail)
 
 
 def _escape(step: str) -> str:

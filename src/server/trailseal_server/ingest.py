@@ -19,49 +19,27 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from operator import itemgetter
-from typing import Literal, NamedTuple
 
 from . import prepare
 from .auth import Caller
 from .prepare import Event, Validate
-from .problems import FieldError, Problem
+from .problems import Problem
 from .quota import Quotas
+from .results import ItemResult, answer_of, failure_of, is_new, item_of, nothing_written
 from .store import Connection, Store, logs, micros
-from .store.append import Conflict, Draft, Group, Names, Outcome, Placed, append
+from .store.append import Draft, Group, Names, append, deriver
 from .store.logs import LogRow
+from .store.upkeep import Upkeep
 from .targets import Target, open_log, target_of
 
 MAX_QUEUED = 1024  # requests that wait for the writer; more are refused with `unavailable`
-MAX_TRANSACTION_EVENTS = 10_000  # bounds how long one transaction holds the database's lock
+MAX_TRANSACTION_EVENTS = 10_000
 MAX_OPENED = 100_000  # logs remembered, some 30 MB
 RETRY_AFTER_S = 1.0
 
 Count = Callable[[Mapping[str, int]], object]  # of outcomes
 Admit = Callable[[Caller, Target, Event, Draft, str], None]  # see admission.py
 Redact = Callable[[Connection, LogRow, Draft], Draft]  # see policies.py
-
-
-@dataclass(slots=True)
-class Receipt:
-    """The contract's `Receipt`, without a proof."""
-
-    event_id: str
-    log_id: str
-    index: int
-    received_at: str
-    leaf_hash: str
-    state: Literal["pending", "sealed"]
-    replayed: bool
-
-
-class ItemResult(NamedTuple):
-    """What became of one event: a receipt (created, duplicate) or an error (failed)."""
-
-    position: int
-    event_id: str | None
-    status: Literal["created", "duplicate", "failed"]
-    receipt: Receipt | None = None
-    error: Problem | None = None
 
 
 @dataclass(slots=True)
@@ -103,11 +81,13 @@ class Ingest:
         self._redact = redact
         self._count = count
         self._clock = clock
+        self._derive = deriver(store.engine.dialect.name)
         self.quotas = Quotas()
         self._names: Names = set()
         self._opened: dict[tuple[str | None, str | None, Target], str] = {}
         self._queue: queue.Queue[_Request | None] = queue.Queue(MAX_QUEUED)
         self._closing = threading.Lock()
+        self._upkeep = Upkeep(store)
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -165,7 +145,7 @@ class Ingest:
                 target = targets.get(tenant_id)
                 if target is None:
                     target = targets[tenant_id] = target_of(caller, log_id, tenant_id)
-                draft = prepare.draft(event, self._validate, origin, at)
+                draft = prepare.draft(event, self._validate, origin, at, self._derive)
                 self._admit(caller, target, event, draft, at)
                 if (target, draft.event_id) in seen:
                     raise prepare.problem("duplicate_event_id", f"{at}/id", "occurs twice", event)
@@ -227,6 +207,7 @@ class Ingest:
                 request.future.set_result(answer)
         self._count(outcomes)
         self.quotas.settle(self._store)
+        self._upkeep.after(sum(request.size for request in requests))
 
     def _append(
         self, connection: Connection, requests: Sequence[_Request]
@@ -239,7 +220,7 @@ class Ingest:
                 log_id = self._open(connection, requests[number].caller, target)
             except Problem as error:
                 for position, draft in drafts:
-                    results[number][position] = _failed(position, draft, error)
+                    results[number][position] = failure_of(position, draft, error)
             else:
                 by_log.setdefault(log_id, []).append((number, drafts))
         locked = [logs.find(connection, log_id, lock=True) for log_id in sorted(by_log)]
@@ -250,16 +231,19 @@ class Ingest:
                 self.quotas.check(connection, log, now)
             except Problem as error:
                 for n, part in mine:
-                    results[n] |= {at: _failed(at, draft, error) for at, draft in part}
+                    results[n] |= {at: failure_of(at, draft, error) for at, draft in part}
                 continue
             groups = [Group([d for _, d in part], requests[n].atomic) for n, part in mine]
             redact = None if log.policy_at is None else partial(self._redact, connection, log)
             appended = append(connection, log, groups, now, self._names, redact)
             for (n, part), outcomes in zip(mine, appended, strict=True):
                 for (position, draft), outcome in zip(part, outcomes, strict=True):
-                    results[n][position] = _result(log.log_id, position, draft, outcome)
-            self.quotas.add(log, sum(map(_is_new, chain.from_iterable(appended))))
-        return [_answer(request, result) for request, result in zip(requests, results, strict=True)]
+                    results[n][position] = item_of(log.log_id, position, draft, outcome)
+            self.quotas.add(log, sum(map(is_new, chain.from_iterable(appended))))
+        return [
+            answer_of(result, atomic=request.atomic)
+            for request, result in zip(requests, results, strict=True)
+        ]
 
     def _open(self, connection: Connection, caller: Caller, target: Target) -> str:
         """The log that is meant. It is looked for once: no log goes away or changes hands."""
@@ -273,59 +257,11 @@ class Ingest:
         return log_id
 
 
-def _is_new(outcome: Outcome) -> bool:
-    return isinstance(outcome, Placed) and not outcome.replayed
-
-
-def _result(log_id: str, position: int, draft: Draft, outcome: Outcome) -> ItemResult:
-    if not isinstance(outcome, Placed):
-        conflict = isinstance(outcome, Conflict)
-        code = "event_id_conflict" if conflict else "partial_failure"
-        why = "The log holds another event with this id" if conflict else "Another event failed"
-        return _failed(position, draft, Problem(code, why))
-    receipt = Receipt(
-        event_id=draft.event_id,
-        log_id=log_id,
-        index=outcome.index,
-        received_at=micros.text(outcome.received_at),
-        leaf_hash=outcome.leaf_hash.hex(),
-        state="sealed" if outcome.sealed else "pending",
-        replayed=outcome.replayed,
-    )
-    status: Literal["created", "duplicate"] = "duplicate" if outcome.replayed else "created"
-    return ItemResult(position, draft.event_id, status, receipt)
-
-
-def _failed(position: int, draft: Draft, error: Problem) -> ItemResult:
-    return ItemResult(position, draft.event_id, "failed", error=error)
-
-
-def _answer(request: _Request, results: Mapping[int, ItemResult]) -> list[ItemResult] | Problem:
-    ordered = [results[position] for position in sorted(results)]
-    failed = [item for item in ordered if item.error is not None]
-    return _nothing_written(failed) if request.atomic and failed else ordered
-
-
 def _all_or_nothing(request: _Request) -> None:
     if request.results:
-        raise _nothing_written(list(request.results.values()))
+        raise nothing_written(list(request.results.values()))
     if len(request.drafts) > 1:
         raise Problem("request_invalid", "An atomic batch must lie in a single log")
-
-
-def _nothing_written(failed: Sequence[ItemResult]) -> Problem:
-    """An atomic request's refusal: the one code of its failures, or `partial_failure`."""
-    problems = [(item, item.error) for item in failed if item.error is not None]
-    own = [each for each in problems if each[1].code != "partial_failure"] or problems
-    codes = {error.code for _, error in own}
-    errors = [
-        each
-        for item, error in own
-        for each in error.errors
-        or [FieldError(error.code, f"/events/{item.position}", error.detail, item.event_id)]
-    ]
-    code = codes.pop() if len(codes) == 1 else "partial_failure"
-    return Problem(code, "Nothing was written: the batch is atomic", errors=errors)
 
 
 def _id_of(event: Event) -> str | None:

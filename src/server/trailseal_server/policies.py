@@ -20,6 +20,7 @@ from typing import Any
 
 import orjson
 
+from .commitments import prepare
 from .problems import FieldError, Problem
 from .redaction import Content, Path, Reason, Replace, redact
 from .schemas.rules import SAME, SAME_LIST, SAME_MAP, resolve
@@ -66,7 +67,7 @@ class Policies:
         left = redact(content, lambda path, _: not _stays(path, rule, document), reason)
         if left is None:
             return draft
-        terms = derive(orjson.loads(left.body), draft.ingested_by, draft.channel_id)
+        terms = derive(prepare(orjson.loads(left.body)), draft.ingested_by, draft.channel_id)
         return draft._replace(
             body=left.body,
             seed=None,

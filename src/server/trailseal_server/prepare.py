@@ -21,7 +21,7 @@ from .commitments import EventError
 from .problems import FieldError, Problem
 from .store import micros
 from .store.append import Draft
-from .store.terms import derive
+from .store.terms import Terms, derive
 
 MAX_EVENT = 1 << 20  # bytes of JCS
 MAX_SIGNATURE = 4096  # bytes of JSON; an entry, which holds it, must stay below 65,536
@@ -29,6 +29,7 @@ APART = frozenset({"seed", "signature", "checksum"})  # sent with an event, not 
 
 Event = dict[str, Any]
 Validate = Callable[[Event], Sequence[FieldError]]
+Derive = Callable[[commitments.Prepared, str, str | None], Terms]  # store/terms.py
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +42,14 @@ class Origin:
     imported: bool = False
 
 
-def draft(sent: Event, validate: Validate, origin: Origin, at: str) -> Draft:
+def draft(
+    sent: Event, validate: Validate, origin: Origin, at: str, derive: Derive = derive
+) -> Draft:
     """The event as it will be stored; raises Problem with pointers that begin with `at`."""
     if not isinstance(sent, dict):
         raise problem("field_type", at, "must be an object", {})
     try:
-        return _draft(sent, validate, origin)
+        return _draft(sent, validate, origin, derive)
     except EventError as error:
         raise problem(error.code, at + error.pointer, error.detail, sent) from None
     except _Invalid as invalid:
@@ -80,7 +83,7 @@ class _Invalid(Exception):  # noqa: N818  # never leaves this module
         self.errors = errors
 
 
-def _draft(sent: Event, validate: Validate, origin: Origin) -> Draft:
+def _draft(sent: Event, validate: Validate, origin: Origin, derive: Derive) -> Draft:
     event = sent
     if not sent.keys().isdisjoint(APART):
         event = {name: value for name, value in sent.items() if name not in APART}
@@ -109,7 +112,7 @@ def _draft(sent: Event, validate: Validate, origin: Origin) -> Draft:
         origin.ingested_by,
         origin.channel_id,
         origin.imported,
-        derive(event, origin.ingested_by, origin.channel_id),
+        derive(prepared, origin.ingested_by, origin.channel_id),
     )
 
 

@@ -26,9 +26,9 @@ from . import upload_lines
 from .auth import Caller
 from .batches import Batches, show_item
 from .channels import Route
-from .ingest import ItemResult
 from .operations import show as show_operation
 from .problems import Problem
+from .results import ItemResult
 from .store import Store, jobs, micros, trouble, uploads
 from .store.pages import Reader
 from .store.uploads import UploadRow

@@ -17,9 +17,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 from trailseal_server.auth import Caller
-from trailseal_server.ingest import Ingest, ItemResult
+from trailseal_server.ingest import Ingest
 from trailseal_server.log import extend, fold, split
 from trailseal_server.problems import FieldError, Problem
+from trailseal_server.results import ItemResult
 from trailseal_server.store import Store, logs
 from trailseal_server.store.fts5 import fts5
 from trailseal_server.store.schema import events

@@ -12,10 +12,10 @@ from .. import export_formats, prepare
 from ..batches import reason
 from ..contract import operation
 from ..exports import iter_export
-from ..ingest import Receipt
 from ..limits import INLINE_BYTES, PROOF_WAIT
 from ..prepare import Origin
 from ..problems import FieldError, Problem
+from ..results import Receipt
 from ..store import selections
 from ..store.pages import DEFAULT_LIMIT, Page
 from ..store.proofs import Prover

@@ -18,11 +18,11 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
-from ..commitments import entry, leaf_hash
+from ..commitments import Prepared, entry, leaf_hash
 from ..log import extend, split
-from . import append_postgresql, append_sqlite, micros, tiles, usage
+from . import append_postgresql, append_sqlite, micros, tiles, tsvector, usage
 from .logs import LogRow
-from .terms import Term, Terms, folded, storable
+from .terms import Term, Terms, derive, folded, storable
 
 MAX_NAMES = 100_000  # remembered by a writer, some 20 MB
 
@@ -178,6 +178,14 @@ def _write(
     if len(names) > MAX_NAMES:
         names.clear()
     names |= new
+
+
+def deriver(dialect: str) -> Callable[[Prepared, str, str | None], Terms]:
+    """`terms.derive`, with all that the engine's index takes if that can be worked out before a log
+    is locked."""
+    if dialect != "postgresql":
+        return derive
+    return lambda *given: tsvector.ready(derive(*given))
 
 
 def _engine(connection: Connection) -> Any:

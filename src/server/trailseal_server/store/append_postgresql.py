@@ -1,10 +1,10 @@
 """The append's part that speaks PostgreSQL: one look for known ids, then COPY.
 
-COPY is the fastest way in, and what it takes needs no quoting here: events travel in the binary
-format, and a document of the terms index holds no character that the text format would escape.
+COPY in the binary format is the fastest way in.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from struct import Struct
 from typing import Any
 
 from sqlalchemy import Connection
@@ -27,7 +27,12 @@ _TYPES = (
     *("text", "int8", "text", "int8", "int8", "int8", "bytea", "text", "bytea"),
     *("bytea", "bytea", "bytea", "text", "text", "bool"),
 )
-_TERMS = "COPY terms (log_id, idx, doc) FROM STDIN"
+_TERMS = "COPY terms (log_id, idx, doc) FROM STDIN (FORMAT BINARY)"
+_FORGET = "DELETE FROM terms WHERE log_id = %s AND idx = ANY(%s)"
+# The binary format of COPY (postgresql.org/docs/15/sql-copy.html): no flags, no extension of the
+# header; of a row the number of its fields, and of each its length and its bytes.
+_HEAD = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+_END = b"\xff\xff"
 _NAMES = (
     "INSERT INTO names (log_id, field, value, folded, token) SELECT * FROM"
     " unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[]) ON CONFLICT DO NOTHING"
@@ -57,10 +62,30 @@ def insert(  # noqa: PLR0917 - all that one append writes
             copy.set_types(_TYPES)
             for row in rows:
                 copy.write_row(row)
-        with on.copy(_TERMS) as copy:
-            for index, each in enumerate(terms, log.size):
-                copy.write(f"{log.log_id}\t{index}\t{document(log.log_no, each)}\n")
+        copy_terms(on, log.log_id, log.log_no, enumerate(terms, log.size))
         if names:
             on.execute(_NAMES, [list(column) for column in zip(*names, strict=True)])
         on.execute(_GROW, (*grown, log.log_id))
         on.execute(COUNT.format("%s", "%s", "%s", "%s"), counted)
+
+
+def replace_terms(
+    connection: Connection, log: LogRow, indexes: Sequence[int], terms: Sequence[Terms]
+) -> None:
+    """Write other terms in the place of those of the events at these indexes."""
+    with cursor(connection) as on:
+        on.execute(_FORGET, (log.log_id, list(indexes)))
+        copy_terms(on, log.log_id, log.log_no, zip(indexes, terms, strict=True))
+
+
+def copy_terms(on: Any, log_id: str, log_no: int, terms: Iterable[tuple[int, Terms]]) -> None:
+    """Write the terms of a log's events at these indexes, over the driver's cursor."""
+    name = log_id.encode()
+    head = Struct(f"!hi{len(name)}siqi")
+    rows = [_HEAD]
+    for index, each in terms:
+        doc = document(log_no, each)
+        rows += (head.pack(3, len(name), name, 8, index, len(doc)), doc)
+    rows.append(_END)
+    with on.copy(_TERMS) as copy:
+        copy.write(b"".join(rows))

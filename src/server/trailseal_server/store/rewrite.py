@@ -9,13 +9,14 @@ Rules:
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
 from sqlalchemy import Connection, bindparam, delete, text, update
 
+from ..commitments import prepare
 from ..redaction import Content
-from . import terms, tsvector
+from . import append_postgresql, terms
 from .logs import LogRow
 from .records import EventRow, packed
 from .schema import events, logs, names
@@ -44,9 +45,6 @@ _FTS5_DELETE = text(
     "INSERT INTO terms (terms, rowid, exact, text) VALUES ('delete', :row, :exact, :text)"
 )
 _FTS5_INSERT = text("INSERT INTO terms (rowid, exact, text) VALUES (:row, :exact, :text)")
-_TSVECTOR = text(
-    "UPDATE terms SET doc = CAST(:doc AS tsvector) WHERE log_id = :log_id AND idx = :idx"
-)
 _FTS5_HELD = text(
     "SELECT 1 FROM terms WHERE terms MATCH :token AND rowid BETWEEN :low AND :high LIMIT 1"
 )
@@ -62,8 +60,9 @@ def rewrite(connection: Connection, log: LogRow, changes: Sequence[Change]) -> N
     rows, old, new = [], [], []
     for row, given in changes:
         event = orjson.loads(given.body)
-        old.append(terms.derive(orjson.loads(row.body), row.ingested_by, row.channel_id))
-        new.append(terms.derive(event, row.ingested_by, row.channel_id))
+        by = row.ingested_by, row.channel_id
+        old.append(terms.derive(prepare(orjson.loads(row.body)), *by))
+        new.append(terms.derive(prepare(event), *by))
         values = {
             "of_log": log.log_id,
             "at": row.idx,
@@ -87,11 +86,7 @@ def _index(
     new: Sequence[Terms],
 ) -> None:
     if connection.dialect.name == "postgresql":
-        documents: list[dict[str, Any]] = [
-            {"log_id": log.log_id, "idx": index, "doc": tsvector.document(log.log_no, each)}
-            for index, each in zip(indexes, new, strict=True)
-        ]
-        connection.execute(_TSVECTOR, documents)
+        append_postgresql.replace_terms(connection, log, indexes, new)
         return
     for statement, each in ((_FTS5_DELETE, old), (_FTS5_INSERT, new)):
         found = zip(indexes, each, strict=True)

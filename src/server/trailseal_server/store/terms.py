@@ -11,14 +11,19 @@ Rules:
   anything here therefore needs a migration that rebuilds the index.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
+import orjson
+
+from ..commitments import MAX_FIELDS, SHAPES, Plan, Prepared
+
 ROW_BITS = 40  # 10**12 events in a log, and 2**23 logs in a signed 64-bit row id
 MAX_TEXT = 32_768  # characters; a longer text costs more to index than anyone's search gains
 BREAK = "\ue000"  # for private use; FTS5's unicode61 takes it for a word
+BETWEEN = f" {BREAK} "
 MAX_NAME = 256  # characters; a longer value is found by its words, not by a part of it
 TOKEN_BYTES = 10  # 80 bits: no accidental match in any log that fits
 TERM_CACHE = 65_536  # the same actors, actions and outcomes come again and again
@@ -55,16 +60,17 @@ NAME_FIELDS = frozenset(
     {"action", "actor_id", "actor_name", "resource_type", "resource_name", "source"}
 )
 
-Json = Any  # a parsed JSON value
 Term = tuple[str, str, str]  # field, value, token
 
 
 class Terms(NamedTuple):
-    """One event's terms: the two columns, and the (field, value, token) of its names."""
+    """One event's terms: the two columns, and the (field, value, token) of its names. Instead of
+    the columns perhaps what PostgreSQL's index makes of them (tsvector.py)."""
 
     exact: str
     text: str
     names: tuple[Term, ...]
+    document: bytes = b""
 
 
 def exact_token(field: str, value: str) -> str:
@@ -92,41 +98,72 @@ def row_range(log_no: int, tree_size: int) -> tuple[int, int]:
     return row_id(log_no, 0), row_id(log_no, tree_size) - 1
 
 
-def derive(event: dict[str, Json], ingested_by: str, channel_id: str | None) -> Terms:
+def derive(prepared: Prepared, ingested_by: str, channel_id: str | None) -> Terms:
     """The terms of an event as it is stored."""
+    values, plan = prepared.scalars, prepared.plan
+    fields = _known_fields(plan) if len(values) <= MAX_FIELDS else _fields(plan)
     found = [_term("ingested_by", ingested_by)]
     if channel_id is not None:
         found.append(_term("channel_id", channel_id))
-    strings: list[str] = []
-    for name, value in event.items():
-        if type(value) is str:
-            if name in _TOP:
-                found.append(_term(name, value))
-            if name not in _NOT_TEXT:
-                strings.append(value)
-        elif name in _PARTS:
-            _part(_PARTS[name], value, found, strings)
-        else:
-            if name in _LISTS:
-                found += [_term(_LISTS[name], text) for text in _texts(value)]
-            _strings((value,), strings)
-    text = _BETWEEN.join(strings)
+    for place, field in fields.exact:
+        text = values[place]
+        if type(text) is str:
+            found.append(_term(field, text))
+    for place, field, key in fields.pairs:
+        text = values[place]
+        if type(text) is str:
+            found.append(_term(field, f"{key}:{text}"))
+    strings = [text for text in map(values.__getitem__, fields.texts) if type(text) is str]
+    text = BETWEEN.join(strings)
     if len(text) > MAX_TEXT:  # which words are left must not depend on the order of members
-        text = _BETWEEN.join(sorted(strings))[:MAX_TEXT]
-    tokens = [_members_token(tuple(event)), *(each[2] for each in found)]
-    return Terms(" ".join(tokens), text, tuple(each for each in found if _is_name(each)))
+        text = BETWEEN.join(sorted(strings))[:MAX_TEXT]
+    tokens = dict.fromkeys([token for _, _, token in found])  # none twice
+    names = [term for term in found if term[0] in NAME_FIELDS and len(term[1]) <= MAX_NAME]
+    return Terms(f"{fields.has} {' '.join(tokens)}", text, tuple(names))
 
 
-@lru_cache(maxsize=1024)
-def _members_token(members: tuple[str, ...]) -> str:
-    """The tokens of `has`, for the names of an event's members."""
-    return " ".join(exact_token("has", name) for name in members)
+class _Fields(NamedTuple):
+    """Where the terms of events of one shape are among their values."""
 
+    has: str  # the tokens of the members' names, of `action` at least
+    exact: tuple[tuple[int, str], ...]  # place and field
+    pairs: tuple[tuple[int, str, str], ...]  # the same, and the key that stands before the value
+    texts: tuple[int, ...]
+
+
+def _fields(plan: Plan) -> _Fields:
+    places = sorted(zip(plan.places, plan.paths, strict=True))
+    paths: list[tuple[int, list[Any]]] = [(place, orjson.loads(path)) for place, path in places]
+    members = dict.fromkeys(path[0] for _, path in paths)
+    named = [(place, field) for place, path in paths if (field := _field(path))]
+    texts = [place for place, path in paths if not (len(path) == 1 and path[0] in _NOT_TEXT)]
+    pairs = [
+        (place, _LISTS[path[0]], path[1])
+        for place, path in paths
+        if path[0] in _LISTS and len(path) == 2 and type(path[1]) is str
+    ]
+    has = [exact_token("has", name) for name in members]
+    return _Fields(" ".join(has), tuple(named), tuple(pairs), tuple(texts))
+
+
+def _field(path: Sequence[str | int]) -> str | None:
+    """The field that a value at this path is found by; of an object's list, each item alike."""
+    match path:
+        case [str(name)] if name in _TOP:
+            return name
+        case [str(name), int()]:
+            return _LISTS.get(name)
+        case [str(name), str(member)] | [str(name), int(), str(member)]:
+            return _PARTS.get(name, {}).get(member)
+    return None
+
+
+_known_fields = lru_cache(maxsize=SHAPES)(_fields)
 
 # Which field a member of the event is found by.
 _TOP = frozenset({"action", "action_type", "outcome", "severity", "tenant_id"})
 _LISTS = {"tags": "tag", "subjects": "subject"}
-_PARTS = {
+_PARTS: Mapping[str, Mapping[str, str]] = {
     "actor": {
         "id": "actor_id",
         "name": "actor_name",
@@ -141,47 +178,8 @@ _PARTS = {
 }
 # What has a better place than among the words: ids of the event and its times.
 _NOT_TEXT = frozenset({"id", "occurred_at", "action_type", "outcome", "severity", "tenant_id"})
-_BETWEEN = f" {BREAK} "
 
 
 @lru_cache(maxsize=TERM_CACHE)
 def _term(field: str, text: str) -> Term:
     return field, text, exact_token(field, text)
-
-
-def _is_name(term: Term) -> bool:
-    return term[0] in NAME_FIELDS and len(term[1]) <= MAX_NAME
-
-
-def _part(fields: Mapping[str, str], value: Json, found: list[Term], strings: list[str]) -> None:
-    """Add the terms and the strings of a top-level object, or of a list of them."""
-    for part in value if type(value) is list else (value,):
-        if type(part) is not dict:  # redacted
-            _strings((part,), strings)
-            continue
-        for member, text in part.items():
-            if type(text) is not str:
-                _strings((text,), strings)
-                continue
-            strings.append(text)
-            if member in fields:
-                found.append(_term(fields[member], text))
-
-
-def _texts(value: Json) -> Iterable[str]:
-    """Of `tags`, `key:value`; of `subjects`, each; of what is redacted, nothing."""
-    if type(value) is dict:
-        return [f"{key}:{text}" for key, text in value.items()]
-    return [text for text in value or () if type(text) is str]
-
-
-def _strings(values: Iterable[Json], found: list[str]) -> None:
-    """Add the strings among and below `values`, in order."""
-    for value in values:
-        kind = type(value)
-        if kind is str:
-            found.append(value)
-        elif kind is dict:
-            _strings(value.values(), found)
-        elif kind is list:
-            _strings(value, found)
