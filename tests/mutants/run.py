@@ -7,8 +7,9 @@ leaves alone whatever is decorated (class methods, properties, all of a dataclas
 1. a copy of the verifier is made in which decorated functions and methods are plain functions that
    the class names, and mutmut makes the mutants of that;
 2. the tests run once, each noting which functions it calls and how long it takes;
-3. for each mutant a fork of this process runs the tests that call its function, the fastest first,
-   until one fails. Its limits are CPU time and memory; a mutant that runs into one is killed.
+3. for each mutant a fork of this process runs the tests that call its function, the fastest first
+   (before them what killed the function's last mutants), until one fails. Its limits are CPU time
+   and memory; a mutant that runs into one is killed.
 
 The tests are the verifier's unit tests and vectors, with few examples of each property, and without
 those that try every byte: seconds for all.
@@ -24,6 +25,7 @@ import ast
 import difflib
 import fnmatch
 import gc
+import mmap
 import os
 import re
 import resource
@@ -34,9 +36,11 @@ import tempfile
 import time
 from collections import Counter, defaultdict
 from concurrent.futures import ProcessPoolExecutor
+from importlib import import_module
 from itertools import repeat
+from operator import itemgetter
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import pytest
 from _pytest.runner import runtestprotocol
@@ -63,6 +67,9 @@ def prepare(folder: Path, patterns: list[str]) -> dict[str, str]:
     package, target = ROOT / "src/wrapper/trailseal", folder / "src/trailseal"
     (target / "verify").mkdir(parents=True)
     shutil.copy(package / "__init__.py", target)
+    (folder / "src/mutmut").mkdir(parents=True)  # in place of mutmut's own, which loads a lot
+    (folder / "src/mutmut/__init__.py").touch()
+    (folder / "src/mutmut/__main__.py").write_text("def record_trampoline_hit(_name): ...")
     mutants: dict[str, str] = {}
     paths = sorted((package / "verify").glob("*.py"))
     with ProcessPoolExecutor() as pool:  # what mutmut loads would be copied by each fork
@@ -130,49 +137,72 @@ class Runner:
         self.jobs = jobs
         self.results: dict[str, int] = {}  # SURVIVED, KILLED, UNTESTED; negative: by this signal
         self.items: defaultdict[str, list[tuple[float, pytest.Item]]] = defaultdict(list)
+        self.killer = mmap.mmap(-1, 2 * jobs)  # the place of the test that failed, for each fork
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Run all tests once, then those that matter to each mutant."""
         if session.testsfailed:
-            raise session.Interrupted("not all tests could be read")
+            pytest.exit("not all tests could be read", 1)
         self._watch(session.items)
-        running: dict[int, str] = {}
+        running: dict[int, tuple[str, int]] = {}
+        free = list(range(self.jobs))
+        for items in self.items.values():
+            items.sort(key=itemgetter(0))
         gc.freeze()  # or each fork would copy what it looks at
         if (pid := os.fork()) == 0:
-            _run_mutant("none", [(1.0, item) for item in session.items])
+            self._run_mutant("none", [(1.0, item) for item in session.items], 0)
         if os.waitpid(pid, 0)[1]:
-            raise session.Failed("the tests fail in a fork, without a mutant")
+            pytest.exit("the tests fail in a fork, without a mutant", 1)
         for name in self.mutants:
-            items = sorted(self.items[name.rpartition("__mutmut_")[0]], key=lambda pair: pair[0])
-            if not items:
+            if not (items := self.items[name.rpartition("__mutmut_")[0]]):
                 self._note(name, UNTESTED)
                 continue
+            slot = free.pop()
             if (pid := os.fork()) == 0:
-                _run_mutant(name, items)
-            running[pid] = name
-            if len(running) == self.jobs:
-                self._reap(running)
+                self._run_mutant(name, items, slot)
+            running[pid] = name, slot
+            if not free:
+                free.append(self._reap(running))
         while running:
             self._reap(running)
         return True
 
     def _watch(self, items: list[pytest.Item]) -> None:
         called: set[str] = set()
-        stub = ModuleType("mutmut.__main__")  # what mutants ask for; the real one loads a lot
-        stub.record_trampoline_hit = called.add  # type: ignore[attr-defined]
-        sys.modules["mutmut.__main__"] = stub
+        stub: Any = import_module("mutmut.__main__")  # it is what mutants call
+        stub.record_trampoline_hit = called.add
         os.environ["MUTANT_UNDER_TEST"] = "stats"
         for item in items:
             called.clear()
             before = time.process_time()
             if not _passes(item):
-                raise item.session.Failed(f"fails without a mutant: {item.nodeid}")
+                pytest.exit(f"fails without a mutant: {item.nodeid}", 1)
             for name in called:
                 self.items[name].append((time.process_time() - before, item))
 
-    def _reap(self, running: dict[int, str]) -> None:
+    def _run_mutant(self, name: str, items: list[tuple[float, pytest.Item]], slot: int) -> None:
+        """Run in a process of its own, and end it."""
+        taken = sum(seconds for seconds, _ in items)
+        signal.setitimer(signal.ITIMER_PROF, LEAST_CPU_S + SLACK * taken)
+        signal.setitimer(signal.ITIMER_REAL, MOST_WALL_S + SLACK * taken)
+        resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
+        os.dup2(os.open(os.devnull, os.O_RDWR), 1)
+        os.dup2(1, 2)
+        os.environ["MUTANT_UNDER_TEST"] = name
+        for place, (_, item) in enumerate(items):
+            if not _passes(item):
+                self.killer[2 * slot : 2 * slot + 2] = place.to_bytes(2)
+                os._exit(KILLED)
+        os._exit(SURVIVED)
+
+    def _reap(self, running: dict[int, tuple[str, int]]) -> int:
         pid, status = os.wait()
-        self._note(running.pop(pid), os.waitstatus_to_exitcode(status))
+        name, slot = running.pop(pid)
+        self._note(name, os.waitstatus_to_exitcode(status))
+        if self.results[name] == KILLED:
+            items = self.items[name.rpartition("__mutmut_")[0]]
+            items.insert(0, items.pop(int.from_bytes(self.killer[2 * slot : 2 * slot + 2])))
+        return slot
 
     def _note(self, name: str, result: int) -> None:
         self.results[name] = result
@@ -184,18 +214,6 @@ class Runner:
                 sep="\n",
                 flush=True,
             )
-
-
-def _run_mutant(name: str, items: list[tuple[float, pytest.Item]]) -> None:
-    """Run in a process of its own, and end it."""
-    taken = sum(seconds for seconds, _ in items)
-    signal.setitimer(signal.ITIMER_PROF, LEAST_CPU_S + SLACK * taken)
-    signal.setitimer(signal.ITIMER_REAL, MOST_WALL_S + SLACK * taken)
-    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
-    os.dup2(os.open(os.devnull, os.O_RDWR), 1)
-    os.dup2(1, 2)
-    os.environ["MUTANT_UNDER_TEST"] = name
-    os._exit(SURVIVED if all(_passes(item) for _, item in items) else KILLED)
 
 
 def _passes(item: pytest.Item) -> bool:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
+import pickle
 import subprocess
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -94,6 +97,8 @@ def test_lines_travel_in_chunks_of_so_many_lines_or_bytes(monkeypatch: pytest.Mo
     given: list[bytes | None] = [b"a", None, b"b", b"1234567890", b"c", b"123456789", b"d"]
     assert list(_workers._chunks(given)) == [given[:3], given[3:4], given[4:6], given[6:]]
     assert list(_workers._chunks(given[:3])) == [given[:3]]
+    given = [b"123456789", b"1", b"123456789", b"1"]
+    assert list(_workers._chunks(given)) == [given[:2], given[2:]]
     assert list(_workers._chunks([])) == []
 
 
@@ -109,8 +114,48 @@ def test_reading_waits_for_workers(log: Any, started: Any) -> None:
 
     results = check_lines(source(), WHOLE, 2)
     next(results)
-    assert taken <= 2 * (2 * 2 + 1)
+    assert taken == 2 * (2 * 2 + 1)
     assert len(list(results)) == 39
+
+
+class End:
+    """One end of a worker, in this process."""
+
+    def __init__(self, *written: object) -> None:
+        self.buffer = io.BytesIO(b"".join(map(pickle.dumps, written)))
+
+    def read(self) -> list[Any]:
+        self.buffer.seek(0)
+        found = []
+        while self.buffer.tell() < len(self.buffer.getvalue()):
+            found.append(pickle.load(self.buffer))  # noqa: S301  # our own
+        return found
+
+
+def test_a_worker_answers_each_chunk_until_its_input_ends(
+    log: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What to expect comes first. It also ends where nobody reads."""
+    given = lines(log)
+    told_one, told_all = End(), End()
+    for source, sink in ((End(WHOLE), told_one), (End(WHOLE, given[:3], given[3:]), told_all)):
+        monkeypatch.setattr(_workers.sys, "stdin", source)
+        monkeypatch.setattr(_workers.sys, "stdout", sink)
+        _workers.main()
+    assert told_one.read() == []
+    alone = told(list(check_lines(given, WHOLE, 1)))
+    assert [told(chunk) for chunk in told_all.read()] == [alone[:3], alone[3:]]
+    for error in (BrokenPipeError, KeyboardInterrupt):
+        monkeypatch.setattr(_workers.sys, "stdin", End(WHOLE, given))
+        monkeypatch.setattr(_workers.pickle, "dump", failing(error))
+        _workers.main()
+
+
+def failing(error: type[BaseException]) -> Callable[..., None]:
+    def fail(*_: object) -> None:
+        raise error
+
+    return fail
 
 
 def test_large_contents_are_checked_by_all_cores_up_to_a_limit(

@@ -87,36 +87,32 @@ class _Worker:
             self._process = subprocess.Popen(  # noqa: S603  # this interpreter and our own code
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
             )
-            self._send(self._expected)
+            _send(self._expected, self._process)
         return self
 
     def __exit__(self, *_: object) -> None:
-        process = self._process
-        if process is None or process.stdin is None or process.stdout is None:
-            return
-        with suppress(OSError):
-            process.stdin.close()
-        process.stdout.close()
-        try:
-            process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        if self._process is not None:
+            try:
+                self._process.communicate(timeout=STOP_S)  # ends its input, and waits
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.communicate()
 
     def check(self, lines: list[Line]) -> list[Checked]:
         process = self._process
-        if process is not None and process.poll() is None and process.stdout is not None:
+        if process is not None and process.poll() is None:
             with suppress(OSError, EOFError, pickle.UnpicklingError):
-                self._send(lines)
-                found: list[Checked] = pickle.load(process.stdout)  # noqa: S301  # our own worker
+                _send(lines, process)
+                found: list[Checked] = pickle.load(process.stdout)  # type: ignore[arg-type]  # noqa: S301  # our own worker
                 return found
             process.kill()  # half an answer may be on its way
         return [check_line(line, self._expected) for line in lines]
 
-    def _send(self, value: object) -> None:
-        if self._process is not None and self._process.stdin is not None:
-            pickle.dump(value, self._process.stdin, pickle.HIGHEST_PROTOCOL)
-            self._process.stdin.flush()
+
+def _send(value: object, process: subprocess.Popen[bytes]) -> None:
+    if process.stdin is not None:
+        pickle.dump(value, process.stdin)
+        process.stdin.flush()
 
 
 def _check_chunk(lines: list[Line], idle: SimpleQueue[_Worker]) -> list[Checked]:
