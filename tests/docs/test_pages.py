@@ -34,12 +34,21 @@ ROWS = {  # of the feature list, that a page shows
     "schemas": ("J-07", "J-09", "J-10", "J-12"),
 }
 OLD_CALLS = {  # what a user of the other SDK looks for
-    "from-apptrail": ("ApptrailEventsClient", "put_event", "put_events", "ApptrailError"),
+    "from-apptrail": (
+        *("ApptrailEventsClient", "put_event", "put_events", "ApptrailError"),
+        'getLogger("apptrail")',
+    ),
     "from-auditledge": ("AuditLedge(", ".log(", ".query(", ".get(", ".export(", ".usage("),
     "from-pangea": (
         *("Audit(", ".log(", ".log_event(", ".log_bulk(", ".log_bulk_async(", ".log_stream("),
         *(".search(", ".results(", ".export(", ".poll_result(", ".download_results("),
         *(".download_file(", ".root("),
+        *("private_key_file", "public_key_info", "tenant_id", "logger_name", "config_id"),
+        *("sign_local", "verbose", "order_by", "max_results", "search_restriction"),
+        *("verify_consistency", "verify_events", "return_context", "assert_search_restriction"),
+    ),
+    "coming-from-jupyter-events": (
+        *("EventLogger(", "handlers=", "allowed_schemas=", "register_schema_file", "record_event"),
     ),
     "from-boto3": (
         *("put_audit_events", "can_paginate", "get_paginator", "get_waiter", ".close("),
