@@ -35,7 +35,7 @@ import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from load import event  # the other benchmark's typical event
 from trailseal.verify import Verifier, canonical, commitments, ed25519, merkle
-from trailseal.verify.bundle import Content
+from trailseal.verify.content import Content
 from trailseal.verify.entry import Entry
 from trailseal.verify.merkle import leaf_hash
 

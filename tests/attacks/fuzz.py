@@ -18,8 +18,9 @@ import atheris  # type: ignore[import-not-found]
 
 with atheris.instrument_imports(include=["trailseal.verify", "rfc8785"]):
     from trailseal.verify import canonical
-    from trailseal.verify.bundle import Content, Manifest
+    from trailseal.verify.bundle import Manifest
     from trailseal.verify.checkpoint import Checkpoint
+    from trailseal.verify.content import Content
     from trailseal.verify.entry import Entry
     from trailseal.verify.errors import IntegrityError
     from trailseal.verify.line import Expected, check_line

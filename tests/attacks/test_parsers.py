@@ -15,8 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from trailseal.verify import Verifier, canonical
-from trailseal.verify.bundle import Content, Manifest
+from trailseal.verify.bundle import Manifest
 from trailseal.verify.checkpoint import Checkpoint, open_checkpoint
+from trailseal.verify.content import Content
 from trailseal.verify.entry import Entry
 from trailseal.verify.errors import IntegrityError, MalformedError
 from trailseal.verify.line import Checked, Expected, check_line

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import rfc8785
-from trailseal.verify import Verifier, _audit, bundle
+from trailseal.verify import Verifier, _audit, content
 from trailseal.verify import report as report_module
 from trailseal.verify.errors import IntegrityError, TrailSealError, UnverifiableError
 from trailseal.verify.report import BAD_INPUT, COULD_NOT_VERIFY, FAILED, VERIFIED, Report
@@ -408,7 +408,7 @@ def test_damaged_compressed_data_is_refused(log, tmp_path) -> None:
 
 def test_compressed_data_that_expands_too_far_is_refused(log, tmp_path, monkeypatch) -> None:
     """A gzip bomb ends at the limit."""
-    monkeypatch.setattr(bundle, "FREE_EXPANSION_BYTES", 1 << 20)
+    monkeypatch.setattr(content, "FREE_EXPANSION_BYTES", 1 << 20)
     bomb = gzip.compress(b"x" * (3 << 20))
     report = verify(log, log.export(tmp_path, compress=True, content=bomb))
     assert any("expands" in finding.reason for finding in report.findings)
@@ -424,7 +424,7 @@ def test_lines_without_end_are_not_read_to_the_end(log, tmp_path) -> None:
 
 def test_a_line_too_long_is_one_bad_line(log, tmp_path, monkeypatch) -> None:
     """Reading goes on behind it."""
-    monkeypatch.setattr(bundle, "MAX_LINE_BYTES", 2000)
+    monkeypatch.setattr(content, "MAX_LINE_BYTES", 2000)
     lines = log.lines(0, 9)
     lines[2] = b"x" * 9000
     expect(verify(log, log.export(tmp_path, lines=lines)), (2, "malformed"), UNPROVED)

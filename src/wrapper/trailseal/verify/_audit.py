@@ -20,8 +20,9 @@ from itertools import islice
 
 from . import merkle
 from ._workers import check_lines, sensible_processes
-from .bundle import Content, Files, Manifest, read_sidecar
+from .bundle import Files, Manifest, read_sidecar
 from .checkpoint import Checkpoint
+from .content import Content
 from .errors import CheckpointForkError, ProofError, UnverifiableError
 from .line import Checked, Expected
 from .note import Note, VerifierKey
@@ -143,7 +144,7 @@ class Audit:
                 if findings.events == most and any(True for _ in lines):
                     raise ProofError("many more lines than announced", kind="content")
             with findings:
-                content.check(manifest)
+                content.check(manifest.size, manifest.sha256)
         on_progress(Progress(findings.events, manifest.count))
 
     def _take_line(self, line: Checked) -> None:
