@@ -27,7 +27,7 @@ from ..query import canonical, invalid, parse
 from ..query_evaluate import TIMES, BodyLeaf, Event, body_test, times_of
 from ..times import TimeRange
 from .schema import events, names
-from .search import EVERY, Either, Expression, Filters, Tokens, Without, Words, every
+from .search import EVERY, Either, Expression, Filters, Tokens, Without, Words, carrying, every
 from .terms import EXACT_FIELDS, NAME_FIELDS, exact_token, folded, storable
 
 MAX_NAMES = 1000  # distinct names one partial match may stand for: each is a list to be merged
@@ -235,7 +235,7 @@ def _either(plans: Sequence[Plan]) -> Plan:
 
 def _without(plan: Plan) -> Plan:
     if plan.check is None and plan.near is not None:
-        return Plan(Without(plan.near))
+        return Plan(plan.near.term if isinstance(plan.near, Without) else Without(plan.near))
     return Plan(None, lambda chunk: set(chunk.documents) - plan.matches(chunk))
 
 
@@ -253,11 +253,11 @@ def _tokens(fields: Iterable[str], value: str) -> Tokens:
     return Tokens(tuple(exact_token(field, value) for field in fields))
 
 
-def _carrying(root: str) -> Tokens | None:
+def _carrying(root: str) -> Expression | None:
     """The events that carry a top-level field."""
     if root in _OF_SERVER:
         return None
-    return _tokens(["has"], "resources" if root == "resource" else root)
+    return carrying("resources" if root == "resource" else root)
 
 
 def _words(text: str, at: int, *, prefix: bool = False) -> Words:

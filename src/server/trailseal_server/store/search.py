@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from sqlalchemy import ColumnElement, TableClause
 
-from .terms import exact_token
+from .terms import USUAL, exact_token
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +101,13 @@ class Filters:
 def every(expressions: list[Expression]) -> Expression | None:
     """All of these; None when there are none, which is every event."""
     return All(tuple(expressions)) if expressions else None
+
+
+def carrying(name: str) -> Expression:
+    """The events with a top-level field of this name."""
+    if name in USUAL:
+        return Without(Tokens((exact_token("lacks", name),)))
+    return Tokens((exact_token("has", name),))
 
 
 # each event has an action, and keeps it

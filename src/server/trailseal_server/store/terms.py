@@ -38,8 +38,9 @@ EXACT_FIELDS = frozenset(
         "actor_type",
         "amends",
         "channel_id",
-        "has",  # the name of a top-level field that the event carries
+        "has",  # the name of a top-level field that the event carries, but for USUAL
         "ingested_by",
+        "lacks",  # the name of one of USUAL that it does not carry
         "outcome",
         "request_id",
         "resource_id",
@@ -55,6 +56,10 @@ EXACT_FIELDS = frozenset(
         "tenant_id",
         "trace_id",
     }
+)
+# Nearly every event carries these: that one does not is what is worth a token.
+USUAL = frozenset(
+    {"id", "occurred_at", "action_type", "outcome", "actor", "resources", "context", "tags", "data"}
 )
 NAME_FIELDS = frozenset(
     {"action", "actor_id", "actor_name", "resource_type", "resource_name", "source"}
@@ -142,7 +147,8 @@ def _fields(plan: Plan) -> _Fields:
         for place, path in paths
         if path[0] in _LISTS and len(path) == 2 and type(path[1]) is str
     ]
-    has = [exact_token("has", name) for name in members]
+    has = [exact_token("has", name) for name in members if name not in USUAL]
+    has += [exact_token("lacks", name) for name in sorted(USUAL) if name not in members]
     return _Fields(" ".join(has), tuple(named), tuple(pairs), tuple(texts))
 
 
