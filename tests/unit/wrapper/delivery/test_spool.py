@@ -158,7 +158,9 @@ class Model(RuleBasedStateMachine):
         assert self.spool.waiting().events == len(self.events)
         assert (self.spool.oldest() is None) == (not held)
         assert self.lost == []
-        parked = self.spool._db.run(lambda c: c.execute("SELECT count(*) FROM parked").fetchone()[0])
+        parked = self.spool._db.run(
+            lambda c: c.execute("SELECT count(*) FROM parked").fetchone()[0]
+        )
         assert parked == self.parked
 
 
