@@ -39,6 +39,8 @@ class context:  # noqa: N801  # used as a function
         ConfigurationError: A field is unknown, or belongs to one event alone.
     """
 
+    __module__ = "trailseal"  # as it is imported
+
     def __init__(self, **fields: Unpack[EventFields]) -> None:
         self._fields = check_fields(fields)
         self._tokens: list[Token[Fields]] = []

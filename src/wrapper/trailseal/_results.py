@@ -43,6 +43,8 @@ class BatchItem(View):
 class UnreadFailuresWarning(UserWarning):
     """A batch had failed events, and nobody looked at them."""
 
+    __module__ = "trailseal"  # as it is imported
+
 
 class BatchResult:
     """The results of `log_bulk`, one for each event, in the order given.

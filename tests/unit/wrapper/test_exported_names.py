@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 
@@ -22,6 +23,23 @@ def test_public_names_are_pinned() -> None:
     assert trailseal.__all__ == NAMES.split()
     assert all(getattr(trailseal, name) is not None for name in trailseal.__all__)
     assert set(trailseal.__all__) <= set(dir(trailseal))
+
+
+@pytest.mark.parametrize("name", ["Pager", "AsyncPager", "Search", "AsyncSearch", "context"])
+def test_what_has_no_repr_of_its_own_shows_where_it_is_imported_from(name: str) -> None:
+    """Not the private module that it lies in; and it can be pickled by that name."""
+    kind = getattr(trailseal, name)
+    assert repr(kind) == f"<class 'trailseal.{name}'>"
+    assert pickle.loads(pickle.dumps(kind)) is kind  # noqa: S301  # our own bytes
+
+
+def test_a_warning_shows_its_public_name() -> None:
+    """As a filter names it: `-W error::trailseal.UnreadFailuresWarning`."""
+    code = "import trailseal, warnings; warnings.warn('x', trailseal.UnreadFailuresWarning)"
+    option = "error::trailseal.UnreadFailuresWarning"
+    command = [sys.executable, "-W", option, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1] == "trailseal.UnreadFailuresWarning: x"
 
 
 def test_unknown_name_is_an_attribute_error() -> None:

@@ -15,6 +15,8 @@ Fetch = Callable[[str | None], Awaitable[Page]]
 class AsyncPager(Pages):
     """Iterate it with `async for` for events, or `.pages()` for pages."""
 
+    __module__ = "trailseal"  # as it is imported
+
     def __init__(self, fetch: Fetch, token: str | None = None, first: Page | None = None) -> None:
         super().__init__(token, first)
         self._fetch = fetch
@@ -46,6 +48,8 @@ class AsyncPager(Pages):
 
 class AsyncSearch(Found, AsyncPager):
     """A stored search: a pager over its events, beginning with the page that came with it."""
+
+    __module__ = "trailseal"  # as it is imported
 
     def __init__(self, raw: dict[str, Any], fetch: Fetch) -> None:
         super().__init__(fetch, None, Page(raw))

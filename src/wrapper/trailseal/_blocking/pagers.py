@@ -16,6 +16,8 @@ Fetch = Callable[[str | None], Page]
 class Pager(Pages):
     """Iterate it for events, or `.pages()` for pages."""
 
+    __module__ = "trailseal"  # as it is imported
+
     def __init__(self, fetch: Fetch, token: str | None = None, first: Page | None = None) -> None:
         super().__init__(token, first)
         self._fetch = fetch
@@ -46,6 +48,8 @@ class Pager(Pages):
 
 class Search(Found, Pager):
     """A stored search: a pager over its events, beginning with the page that came with it."""
+
+    __module__ = "trailseal"  # as it is imported
 
     def __init__(self, raw: dict[str, Any], fetch: Fetch) -> None:
         super().__init__(fetch, None, Page(raw))

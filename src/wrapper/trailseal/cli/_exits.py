@@ -31,7 +31,7 @@ MAX_SHOWN = 5  # faults of one event in a line
 
 # Where an error's own advice is about Python.
 ADVICE = {
-    "ConfigurationError": "",
+    "ConfigurationError": "",  # the message says it
     "RequestError": "",
     "AcceptedRequestError": "Try again in a while.",
     "CheckpointNotFoundError": "A log has its first checkpoint soon after its first event.",

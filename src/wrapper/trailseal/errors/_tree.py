@@ -10,7 +10,12 @@ from trailseal.errors._base import ApiError
 class ConfigurationError(ApiError, codes=("configuration_invalid",)):
     """The client's settings, or the way it was called, cannot work; found before any I/O."""
 
-    advice = "Mend it and call again."
+    advice = "Do what the message says: it names the argument or the setting."
+
+    @property
+    def next_step(self) -> str:
+        """Nothing: the message says it."""
+        return ""
 
 
 class EventValidationError(

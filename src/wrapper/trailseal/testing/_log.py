@@ -32,6 +32,8 @@ class AuditLog:
         ConfigurationError: The extra `[server]` is not installed.
     """
 
+    __module__ = "trailseal.testing"  # as it is imported
+
     def __init__(self) -> None:
         self._stack = ExitStack()
         self._server = Server()

@@ -108,6 +108,8 @@ class Relay:
         ConfigurationError: The client is disabled: nothing would be sent.
     """
 
+    __module__ = "trailseal.integrations.outbox"  # as it is imported
+
     def __init__(
         self,
         client: Client,
