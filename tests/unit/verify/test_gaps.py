@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +12,6 @@ import rfc8785
 from trailseal.verify import (
     Checkpoint,
     ProofError,
-    Report,
     Verifier,
     canonical,
     commitments,
@@ -175,52 +173,3 @@ def test_libsodium_is_not_asked_about_what_is_no_key_or_no_signature(
     monkeypatch.setattr(ed25519, "nacl", None)
     assert not ed25519._libsodium_accepts(log.public_key, signature, b"text")
     assert not ed25519._libsodium_is_as_strict()
-
-
-def verified(log: Any, tmp_path: Path, **options: Any) -> Report:
-    return Verifier([log.verifier_key]).verify_bundle(log.export(tmp_path, **options))
-
-
-def test_a_report_says_why_completeness_is_not_proved(log: Any, tmp_path: Path) -> None:
-    """Each reason in a sentence, though all that is there was verified."""
-    rows = [rfc8785.dumps(log.line(i, proof=True)) for i in range(10)]
-    told = "a filtered export shows that its events are in the log, not that it has them all"
-    for reason, options in (
-        (told, {"filter": {"actor_id": "x"}, "lines": rows}),
-        (told, {"query": "x", "lines": rows}),
-        ("it is proved for ascending order only", {"order": "desc", "lines": rows[::-1]}),
-        ("the manifest has no 'boundary'", {"boundary": None, "lines": rows}),
-        ("the manifest has no 'boundary'", {"boundary": {"right": []}, "lines": rows}),
-        (None, {}),
-    ):
-        report = verified(log, tmp_path, **options)
-        assert (report.findings, report.incomplete_reason) == ((), reason)
-        assert report.complete is (reason is None)
-    path = log.export(tmp_path, boundary=None, lines=rows)
-    report = Verifier([log.verifier_key]).verify_bundle(path, complete=True)
-    assert [finding.reason for finding in report.findings] == [
-        "not proved complete: the manifest has no 'boundary'"
-    ]
-    nothing = Verifier().verify_bundle(tmp_path / "none.jsonl", complete=True)
-    assert nothing.incomplete_reason == "not everything could be verified"
-    assert len(nothing.findings) == 1
-
-
-def test_without_a_key_another_checkpoint_file_is_wrong_enough(log: Any, tmp_path: Path) -> None:
-    """What cannot be verified may still contradict itself."""
-    path = log.export(tmp_path)
-    path.with_name("audit.checkpoint").write_text(log.checkpoint(3))
-    report = Verifier().verify_bundle(path)
-    assert (report.exit_code, report.counts["checkpoint"]) == (1, 1)
-    assert "the checkpoint file is not the manifest's" in {f.reason for f in report.findings}
-
-
-def test_a_checkpoint_file_that_the_log_did_not_sign_is_named(
-    log: Any, tools: Any, tmp_path: Path
-) -> None:
-    """Not as a fork, of which the log itself would have to be the author."""
-    path = log.export(tmp_path)
-    forger = tools.Log(key=tools.private_key(bytes(32))).grow(10)
-    path.with_name("audit.checkpoint").write_text(forger.checkpoint())
-    report = Verifier([log.verifier_key]).verify_bundle(path)
-    assert [finding.kind for finding in report.findings] == ["signature"]
