@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import rfc8785
 from trailseal.verify import MalformedError, Report, Verifier, _audit
 from trailseal.verify import bundle as bundles
+from trailseal.verify._workers import check_lines
 from trailseal.verify.errors import IntegrityError
 
 
@@ -261,3 +263,39 @@ def test_a_report_raises_for_its_first_finding(log: Any, tmp_path: Path) -> None
     assert str(verified(log, tmp_path, lines=lines).findings[0]) == (
         f"event: index 3, line 4: {reason}"
     )
+
+
+def test_enclosed_keys_are_said_to_prove_little(log: Any, tmp_path: Path) -> None:
+    """Beside those that were given."""
+    mine = base64.b64encode(log.public_key).decode()
+    for key_id in ("k1", "k2", "k3"):
+        log.add({"id": key_id, "action": "a"}, signer=log.key)
+        entry = json.loads(log.entries[-1])
+        entry["signature"] |= {"key_id": key_id, "public_key": mine}
+        log.entries[-1] = rfc8785.dumps(entry).decode()
+    verifier = Verifier([log.verifier_key], signing_keys={"k1": mine})
+    report = verifier.verify_bundle(log.export(tmp_path))
+    assert (report.signatures_checked, report.signatures_trusted) == (3, 1)
+    assert report.summary()[-1] == (
+        "client signatures: 3 of 3 checked, 2 with the key that they enclose, "
+        "which nobody vouches for"
+    )
+
+
+def test_as_many_processes_check_as_are_asked_for(
+    log: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else as many as the content is worth."""
+    asked: list[int] = []
+
+    def check(lines: Any, expected: Any, processes: int) -> Any:
+        asked.append(processes)
+        return check_lines(lines, expected, 1)
+
+    monkeypatch.setattr(_audit, "check_lines", check)
+    path = log.export(tmp_path)
+    for processes in (3, None):
+        Verifier([log.verifier_key]).verify_bundle(path, processes=processes)
+    monkeypatch.setattr(_audit, "sensible_processes", lambda size: size)
+    Verifier([log.verifier_key]).verify_bundle(path)
+    assert asked == [3, 1, path.stat().st_size]

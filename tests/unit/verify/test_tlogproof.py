@@ -65,6 +65,41 @@ def test_another_event_index_proof_or_key_is_refused(log: Any, tools: Any) -> No
 
 
 @pytest.mark.parametrize(
+    ("error", "text", "change"),
+    [
+        (ProofError, "the tlog-proof is for another index", {"index": 5}),
+        (MalformedError, "'index' must be an integer", {"index": []}),
+        (MalformedError, "'event' must be an object", {"event": 1}),
+        (MalformedError, "it is neither a record nor a line of an export", {"action": "another"}),
+    ],
+    ids=range(4),
+)
+def test_what_is_shown_beside_a_proof_is_what_is_proved(
+    log: Any, error: type[IntegrityError], text: str, change: dict[str, Any]
+) -> None:
+    """A line has a line's members only: nothing can stand beside its event unseen."""
+    verifier = Verifier([log.verifier_key])
+    line = {"salts": None, "redactions": None, "proof": None, **log.line(4)}
+    verifier.verify_tlog_proof(written(log, 4), line)
+    with pytest.raises(error) as caught:
+        verifier.verify_tlog_proof(written(log, 4), line | change)
+    assert (caught.value.args[0], caught.value.index) == (text, 4)
+
+
+def test_a_clients_signature_is_checked_too(log: Any) -> None:
+    """With the key given."""
+    log.add({"id": "signed", "action": "a"}, signer=log.key)
+    mine = base64.b64encode(log.public_key).decode()
+    verifier = Verifier([log.verifier_key], signing_keys={"k1": mine})
+    verifier.verify_tlog_proof(written(log, 10), log.line(10))
+    other = base64.b64encode(bytes(31) + b"\x01").decode()
+    with pytest.raises(ProofError, match="the signature of 'k1' is wrong"):
+        Verifier([log.verifier_key], signing_keys={"k1": other}).verify_tlog_proof(
+            written(log, 10), log.line(10)
+        )
+
+
+@pytest.mark.parametrize(
     ("old", "new"),
     [
         (b"@v1", b"@v2"),
