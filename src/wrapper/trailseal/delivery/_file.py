@@ -118,10 +118,14 @@ def check_folder(path: str | os.PathLike[str]) -> Path:
     """Make the folder if it is not there; raises `ConfigurationError` unless it is ours alone."""
     if fcntl is None:
         raise ConfigurationError("A spool needs file locks of POSIX; use delivery='background'.")
+    if not os.fspath(path):
+        raise ConfigurationError("spool: name a folder.")
     folder = Path(path).absolute()
     try:
         folder.mkdir(0o700, parents=True, exist_ok=True)
         found = folder.lstat()
+    except FileExistsError:
+        raise ConfigurationError(f"spool: {folder} is no folder.") from None
     except OSError as error:
         raise ConfigurationError(f"spool: {folder}: {error.strerror}.") from None
     if not stat.S_ISDIR(found.st_mode):

@@ -376,7 +376,7 @@ class DeliveryError(ApiError, codes=("delivery_failed",)):
 class SpoolFullError(DeliveryError, codes=("spool_full",)):
     """The spool or queue is full."""
 
-    advice = 'Log it again when there is room; on_full="block" waits, max_… makes more.'
+    advice = 'Log it again when there is room; on_full="block" waits for it.'
 
 
 class ClosedError(DeliveryError, codes=("client_closed",)):

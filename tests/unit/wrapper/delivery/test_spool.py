@@ -263,6 +263,14 @@ def test_s9_links_and_folders_of_others_are_refused(
     assert SpoolFile.claim(path) is None
 
 
+@pytest.mark.parametrize("name", ["file", "file/below", ""])
+def test_what_can_be_no_folder_is_said_to_be_none(name: str, tmp_path: Path) -> None:
+    """A file, a path below one, no name: before any event is taken."""
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match=r"is no folder|Not a directory|name a folder"):
+        check_folder(tmp_path / name if name else "")
+
+
 def test_after_close_nothing_is_taken(folder: Path, lost: list[int]) -> None:
     """And no file is opened again."""
     spool = new(folder, lost)
