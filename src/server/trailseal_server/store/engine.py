@@ -47,6 +47,11 @@ _POSTGRESQL = (
     "SET synchronous_commit = on",
     f"SET lock_timeout = {BUSY_TIMEOUT_MS}",
     f"SET idle_in_transaction_session_timeout = {IDLE_TIMEOUT_MS}",
+    # Reads end early and look at what an index finds (lookups.py). Their costs as the planner sees
+    # them are far too high: it would compile them, share them among workers, or read whole tables.
+    "SET jit = off",
+    "SET max_parallel_workers_per_gather = 0",
+    "SET enable_seqscan = off",
 )
 
 # SQLSTATE classes that pass by themselves: connections, resources, operators, deadlocks, locks

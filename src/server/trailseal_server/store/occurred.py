@@ -16,7 +16,8 @@ from sqlalchemy import Connection, select, tuple_
 
 from ..times import TimeRange
 from . import reads
-from .reads import Key, Places, in_range, in_time
+from .lookups import in_range, in_time
+from .reads import Key, Places
 from .schema import events
 from .selections import Order, Selection
 

@@ -20,6 +20,7 @@ from ..cursors import SECRET_BYTES, Cursor, decode, encode, query_hash
 from ..problems import FieldError, Problem
 from . import Store, matching, micros, records, selections
 from .inserts import insert_missing
+from .known import Known
 from .logs import LogRow
 from .proofs import Prover
 from .schema import events, meta
@@ -62,6 +63,7 @@ class Reader:
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self.known = Known()
         self._secret: bytes | None = None
 
     def log_size(self, log_id: str) -> int:
@@ -114,7 +116,9 @@ class Reader:
         with self.store.read() as connection:
             log = selections.find_log(connection, log_id)
             snapshot = selections.at_size(log, place.size)
-            selection = selections.select_events(connection, snapshot, filters, clock=place.clock)
+            selection = selections.select_events(
+                connection, snapshot, filters, clock=place.clock, known=self.known
+            )
             page = self.page(connection, log, selection, request, place)
             if "total" in request.include:
                 total, exact = matching.count(connection, selection)

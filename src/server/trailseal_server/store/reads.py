@@ -9,31 +9,25 @@ Rules:
 - This module reads in the order of the log; occurred.py and sorts.py in others.
 """
 
+from array import array
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    and_,
-    bindparam,
-    func,
-    literal_column,
-    select,
-    text,
-)
+from sqlalchemy import ColumnElement, Connection, bindparam, select, text
 
-from . import fts5, tsvector
+from . import lookups
+from .known import MAX_RUN, Run
 from .records import EventRow
 from .schema import events
-from .search import Source
 from .selections import Order, Selection
 from .terms import row_id
 
 MAX_COUNT = 10_000  # totals are exact up to here; counting further costs more than it tells
-NEAR = 4096  # events at the end that is read first: a few milliseconds
-MAX_WALKED = 16 * NEAR  # events read in order on PostgreSQL, where near ones promise enough
+MAX_SKIPPED = 20_000  # indexes that are read to be passed over: some milliseconds
+LOOK = 1024  # events at the end that is asked for: half a millisecond
+NEAR = 4096  # events at the end of a range of time: a few milliseconds
 
 Key = tuple[int, ...]
 
@@ -58,32 +52,50 @@ def indexes_in_order(
     if selection.match is None and not selection.timed:
         every = range(low, high) if order == "asc" else range(high - 1, low - 1, -1)
         return list(every[offset : offset + limit])
-    if offset or high - low <= NEAR or not _looks_near(connection, selection):
-        return _indexes(connection, selection, order, limit, offset)
-    near, rest = _split(selection, order, NEAR)
-    found = _indexes(connection, near, order, limit, 0)
-    if not selection.timed and found:  # as many again in as many events as here: walk there
-        span = 2 * NEAR * limit // len(found)
-        near, rest = _split(rest, order, span if span <= MAX_WALKED else 0)
-        found += _indexes(connection, near, order, limit - len(found), 0, walk=True)
-    if len(found) == limit:
+    if offset > MAX_SKIPPED:  # an engine skips faster than indexes travel
+        return lookups.indexes(connection, selection, order, limit, offset)
+    find = _in_time if selection.timed else _matching
+    return find(connection, selection, order, offset + limit)[offset:]
+
+
+def _matching(connection: Connection, selection: Selection, order: Order, limit: int) -> list[int]:
+    """The first indexes that match: those of a known run, and beyond it what is looked up."""
+    known, low, high = selection.known, selection.low, selection.high
+    if known is None or low >= high or limit > MAX_RUN:
+        return lookups.matching(connection, selection, order, limit)[:limit]
+    key = ("run", selection.match)
+    run: Run | None = known.get(selection.log, key)
+    if run is None or run.high < low or run.low > high:
+        run = Run(high, high, ()) if order == "desc" else Run(low, low, ())
+    parts = [(low, run.low), (max(low, run.low), min(high, run.high)), (run.high, high)]
+    found: list[int] = []
+    for start, end in parts if order == "asc" else parts[::-1]:
+        if len(found) >= limit or start >= end:
+            continue
+        if run.low <= start and end <= run.high:
+            inside = run.within(start, end)
+            found += inside if order == "asc" else reversed(inside)
+        else:
+            part = selection.within(start, end)
+            found += lookups.matching(connection, part, order, limit - len(found))
+    found = found[:MAX_RUN]
+    if len(found) >= limit:  # so far, and no further
+        low, high = (low, found[-1] + 1) if order == "asc" else (found[-1], high)
+    known.learn(selection.log, key, run.joined(Run(low, high, array("q", sorted(found)))))
+    return found[:limit]
+
+
+def _in_time(connection: Connection, selection: Selection, order: Order, limit: int) -> list[int]:
+    """The first indexes in a range of `occurred_at`: at the end that is asked for, else between the
+    first and the last event of that time, so that a time long ago is not searched for in all events
+    since."""
+    near, rest = selection.split(order, LOOK)
+    found = lookups.indexes(connection, near, order, limit, walk=True)
+    if len(found) == limit or rest.low >= rest.high:
         return found
-    rest = _spanned(connection, rest) if rest.timed and rest.match is not None else rest
-    return found + _indexes(connection, rest, order, limit - len(found), 0)
-
-
-def _split(selection: Selection, order: Order, length: int) -> tuple[Selection, Selection]:
-    """The part of a selection that is read first, of so many events, and the rest."""
-    low, high = selection.low, selection.high
-    at = max(low, high - length) if order == "desc" else min(high, low + length)
-    first, last = selection.within(low, at), selection.within(at, high)
-    return (last, first) if order == "desc" else (first, last)
-
-
-def _looks_near(connection: Connection, selection: Selection) -> bool:
-    """Whether the end that is asked for is worth a look of its own: there, common matches are
-    found at once, which no index in another order tells (see tsvector.py)."""
-    return selection.timed or connection.dialect.name == "postgresql"
+    near, rest = _spanned(connection, rest).split(order, NEAR)
+    found += lookups.indexes(connection, near, order, limit - len(found), walk=True)
+    return found + lookups.indexes(connection, rest, order, limit - len(found))
 
 
 def places(
@@ -144,8 +156,8 @@ def read_indexes(
     """The indexes of a selection, its checks left out: all of its index range, or those among
     some that lie far apart."""
     if among is None:
-        return set(_indexes(connection, selection, None, None, 0))
-    found = _source(connection, selection)
+        return set(lookups.indexes(connection, selection, None, None))
+    found = lookups.source(connection, selection)
     if connection.dialect.name == "postgresql":
         looked = found.where & some(connection, among)
     else:
@@ -165,95 +177,32 @@ def read_entry(connection: Connection, log_id: str, index: int) -> bytes:
 def count(connection: Connection, selection: Selection, most: int = MAX_COUNT) -> tuple[int, bool]:
     """How many events match, its checks left out, and whether that is exact: counting ends at
     `most`."""
+    low, high, known = selection.low, selection.high, selection.known
     if selection.match is None and not selection.timed:
-        return selection.high - selection.low, True
-    statement, _ = _statement(connection, selection, literal_column("1"))
-    some_ = statement.limit(most + 1).subquery()
-    found: int = connection.execute(select(func.count()).select_from(some_)).scalar_one()
-    return min(found, most), found <= most
-
-
-def in_time(
-    selection: Selection, column: ColumnElement[Any] = events.c.occurred_at
-) -> ColumnElement[bool]:
-    """The bounds of `occurred_at`; without any, that there is one."""
-    start, end = selection.occurred.start, selection.occurred.end
-    bounds: list[ColumnElement[bool]] = [column.is_not(None)]
-    bounds += [] if start is None else [column >= start]
-    bounds += [] if end is None else [column <= end]
-    return and_(*bounds)
-
-
-def in_range(selection: Selection, *, free: bool = False) -> ColumnElement[bool]:
-    """The events of the log that the index range holds; `free`: not as a range of the log's own
-    index, so that the planner takes the one on the time."""
-    index = events.c.idx + 0 if free else events.c.idx
-    inside = (index >= selection.low) & (index < selection.high)
-    return (events.c.log_id == selection.log.log_id) & inside
-
-
-def _source(connection: Connection, selection: Selection) -> Source:
-    assert selection.match is not None  # noqa: S101 - whoever calls has looked
-    engine = tsvector if connection.dialect.name == "postgresql" else fts5
-    found: Source = engine.source(selection.log, selection.match, selection.low, selection.high)
-    return found
+        return high - low, True
+    key = ("count", selection.match, selection.occurred, low, most)
+    fact = None if known is None else known.get(selection.log, key)
+    end, found, exact = fact or (low, 0, True)
+    if end > high:  # of a larger snapshot
+        end, found, exact = low, 0, True
+    if exact and end < high:
+        rest = lookups.count(connection, selection.within(end, high), most - found)
+        found, exact = min(most, found + rest), found + rest <= most
+    if known is not None:
+        known.learn(selection.log, key, (high, found, exact))
+    return found, exact
 
 
 def _spanned(connection: Connection, selection: Selection) -> Selection:
-    """The selection between the first and the last event of its time: an index's look at those
-    alone, so that a time long ago is not searched for in all events since."""
-    ends = select(func.min(events.c.idx), func.max(events.c.idx))
-    first, last = connection.execute(
-        ends.where(in_range(selection, free=True), in_time(selection))
-    ).one()
-    return selection.within(0, 0) if first is None else selection.within(first, last + 1)
-
-
-def _statement(
-    connection: Connection, selection: Selection, column: ColumnElement[Any] | None
-) -> tuple[Any, ColumnElement[int]]:
-    """The statement that finds a selection's indexes (or `column` of each), and the order by
-    index that its engine has at hand."""
-    if selection.match is None:
-        statement = select(events.c.idx if column is None else column).select_from(events)
-        # A short range is read itself; of a long one, its time alone, from the index on that.
-        # A short range is read itself; of a long one its time alone, from the index on that:
-        # an expression has no index, so each plan is the only one left.
-        if selection.high - selection.low <= NEAR:
-            time = in_time(selection, events.c.occurred_at + 0)
-            return statement.where(in_range(selection), time), events.c.idx
-        wanted = statement.where(in_range(selection, free=True), in_time(selection))
-        return wanted, events.c.idx + 0
-    found = _source(connection, selection)
-    statement = select(found.index if column is None else column).select_from(found.table)
-    if not selection.timed:
-        return statement.where(found.where), found.order
-    # Beside a match, SQLite must not begin with the index on occurred_at: it would run the MATCH
-    # anew for each event. An expression has no index.
-    joined = (events.c.log_id == selection.log.log_id) & (events.c.idx == found.index)
-    during = in_time(selection, events.c.occurred_at + 0)
-    return statement.select_from(events).where(found.where, joined, during), found.order
-
-
-def _indexes(
-    connection: Connection,
-    selection: Selection,
-    order: Order | None,
-    limit: int | None,
-    offset: int,
-    *,
-    walk: bool = False,
-) -> list[int]:
-    """Indexes from the engine's own index; `walk` reads the events in order instead, until there
-    are enough (PostgreSQL; on SQLite both are one)."""
-    if selection.low >= selection.high or limit == 0:
-        return []
-    statement, key = _statement(connection, selection, None)
-    if selection.match is not None and connection.dialect.name == "postgresql":
-        index = tsvector.terms_index.c.idx
-        key = index if walk or selection.high - selection.low <= NEAR else index + 0
-    if order is not None:
-        statement = statement.order_by(key.desc() if order == "desc" else key.asc())
-    if limit is not None:
-        statement = statement.limit(limit).offset(offset)
-    return list(connection.execute(statement).scalars())
+    """The selection between the first and the last event of its time."""
+    known, log = selection.known, selection.log
+    if known is None:
+        return selection.within(*lookups.span(connection, selection))
+    key = ("span", selection.occurred)
+    end, first, last = known.get(log, key) or (0, 0, 0)
+    if end < log.size:
+        fresh = replace(selection, low=end, high=log.size)
+        low, high = lookups.span(connection, fresh)
+        first, last = (min(first, low) if last else low, max(last, high)) if high else (first, last)
+        known.learn(log, key, (log.size, first, last))
+    return selection.within(first, last)

@@ -4,8 +4,8 @@ Rules:
 - Only the row's content and what is derived from it change: body, seed, salts, redactions,
   `occurred_at`, terms. Entry and leaf hash stay.
 - The terms index keeps no content, so the old terms are derived again to be taken out.
-- A name that no event of the log holds any more goes. Writers remember names: the log's
-  `names_epoch` grows, so that every one of them, in every process, writes it when it comes again.
+- A name that no event of the log holds any more goes. Writers remember names, and readers what they
+  found (known.py): the log's `names_epoch` grows, so that every process forgets.
 """
 
 from collections.abc import Iterable, Sequence
@@ -97,15 +97,11 @@ def _index(
 
 
 def _forget(connection: Connection, log: LogRow, gone: Iterable[Term]) -> None:
-    lost = [term for term in gone if not _held(connection, log, term)]
-    for field, value, _ in lost:
+    for field, value, _ in (term for term in gone if not _held(connection, log, term)):
         mine = (names.c.log_id == log.log_id) & (names.c.field == field)
         connection.execute(delete(names).where(mine, names.c.value == storable(value)))
-    if lost:
-        epoch = logs.c.names_epoch + 1
-        connection.execute(
-            update(logs).where(logs.c.log_id == log.log_id).values(names_epoch=epoch)
-        )
+    epoch = logs.c.names_epoch + 1
+    connection.execute(update(logs).where(logs.c.log_id == log.log_id).values(names_epoch=epoch))
 
 
 def _held(connection: Connection, log: LogRow, term: Term) -> bool:

@@ -72,7 +72,7 @@ logs = Table(
     Column("public", Boolean, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("description", Text),
-    # Grows when names are deleted: what writers remember of names holds for one epoch.
+    # Grows when content is taken out: what writers and readers remember holds for one epoch.
     Column("names_epoch", Integer, nullable=False),
     # When the redaction policy in force was set; null without one.
     Column("policy_at", BigInteger),

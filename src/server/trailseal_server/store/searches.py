@@ -11,7 +11,7 @@ Rules:
 
 import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -113,7 +113,9 @@ class Searches:
             if wanted is not None and _sets(wanted) != _sets(stored.get("restrictions") or {}):
                 detail = "The search was made with other restrictions than those asserted"
                 raise Problem("restriction_mismatch", detail)
-            return self._page(connection, row, stored_selection(connection, row), request)
+            log = selections.find_log(connection, row.log_id)
+            selection = self._now(stored_selection(connection, row), log)
+            return self._page(connection, row, log, selection, request)
 
     def delete(self, caller: Caller, search_id: str) -> None:
         """Forget a search; raises `Problem("search_not_found")`."""
@@ -126,7 +128,9 @@ class Searches:
         request = orjson.loads(row.request)
         most = request.get("max_results", MAX_RESULTS)
         with self._store.read() as connection:
-            page = self._page(connection, row, selection, request)
+            log = selections.find_log(connection, row.log_id)
+            selection = self._now(selection, log)
+            page = self._page(connection, row, log, selection, request)
             count, exact = len(page.items), True
             if page.next_cursor is not None or count == most:
                 count, exact = matching.count(connection, selection, most)
@@ -134,8 +138,18 @@ class Searches:
         shown = max(min(count, most), len(page.items))
         return Search(*found, shown, exact and count <= most, page)
 
+    def _now(self, selection: Selection, log: LogRow) -> Selection:
+        """The selection as it is read in the transaction that found `log`."""
+        snapshot = selections.at_size(log, selection.log.size)
+        return replace(selection, log=snapshot, known=self._reader.known)
+
     def _page(
-        self, connection: Connection, row: Row[Any], selection: Selection, request: Request
+        self,
+        connection: Connection,
+        row: Row[Any],
+        log: LogRow,
+        selection: Selection,
+        request: Request,
     ) -> Page:
         stored = orjson.loads(row.request)
         wanted = PageRequest(
@@ -147,7 +161,6 @@ class Searches:
         )
         first = Cursor(query_hash({"search": row.search_id}), row.tree_size, row.created_at, ())
         place = self._reader.place(wanted, first)
-        log = selections.find_log(connection, row.log_id)
         most = stored.get("max_results", MAX_RESULTS)
         return self._reader.page(connection, log, selection, wanted, place, most=most)
 

@@ -20,6 +20,7 @@ from ..problems import Problem
 from ..times import TimeRange, time_range
 from . import logs
 from .compiler import Check, Compiler, Plan
+from .known import Known
 from .logs import LogRow
 from .schema import events
 from .search import Expression, Filters, every
@@ -41,6 +42,7 @@ class Selection:
     by_occurred: bool = False
     sort: str | None = None
     asked: bool = False  # a query narrowed its index range
+    known: Known | None = field(default=None, compare=False, repr=False)  # see known.py
 
     @property
     def timed(self) -> bool:
@@ -60,6 +62,12 @@ class Selection:
         """The part of it in an index range."""
         low, high = max(self.low, low), min(self.high, high)
         return replace(self, low=low, high=max(low, high))
+
+    def split(self, order: Order, length: int) -> tuple["Selection", "Selection"]:
+        """The part of it that is read first, of so many events, and the rest."""
+        at = max(self.low, self.high - length) if order == "desc" else self.low + length
+        first, last = self.within(self.low, at), self.within(at, self.high)
+        return (last, first) if order == "desc" else (first, last)
 
     def behind(self, index: int, order: Order) -> "Selection":
         """The part of it that follows an index, in the order of the log."""
@@ -95,14 +103,16 @@ def select_events(
     clock: int,
     extra: Sequence[Plan] = (),
     order_by: str = "received_at",
+    known: Known | None = None,
 ) -> Selection:
-    """The events of a log's snapshot that pass the filters; raises `Problem` for bad ones."""
+    """The events of a log's snapshot that pass the filters; raises `Problem` for bad ones.
+    `known`, where it is read in this same transaction."""
     plans = [*Compiler(connection, log.log_id, clock).filters(filters), *extra]
     bounds = [plan for plan in plans if plan.times or plan.within]
     others = [plan for plan in plans if plan not in bounds]  # a bound says all that its plan does
     match = every([plan.near for plan in others if plan.near is not None])
     checks = tuple(plan.check for plan in others if plan.check is not None)
-    selection = Selection(log, 0, log.size, match, checks=checks, asked=bool(bounds))
+    selection = Selection(log, 0, log.size, match, checks=checks, asked=bool(bounds), known=known)
     selection = replace(selection, **_order(order_by))
     times = time_range(filters.start, filters.end, filters.last, clock=clock)
     selection = _during(connection, selection, filters.time_field, times)

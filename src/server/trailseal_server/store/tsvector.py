@@ -9,9 +9,7 @@ Rules:
   database's locale is.
 - PostgreSQL keeps 256 positions of a word and none beyond 16,383
   (postgresql.org/docs/15/textsearch-limitations.html): phrases are found up to there.
-- GIN gives no order, and the planner cannot know how rare a lexeme is. So reads.py reads events
-  at the end that is asked for in order (what matches often is found there), and the others in no
-  index's order, `idx + 0` (what matches rarely is found by GIN, then sorted).
+- GIN gives no order, and the planner cannot know how rare a lexeme is: see lookups.py.
 """
 
 import re
@@ -20,7 +18,7 @@ from functools import lru_cache
 from struct import pack
 from unicodedata import normalize
 
-from sqlalchemy import BigInteger, Text, cast, column, literal, table
+from sqlalchemy import BigInteger, Text, cast, column, func, literal, table
 from sqlalchemy.dialects.postgresql import TSQUERY, TSVECTOR
 
 from .logs import LogRow
@@ -122,12 +120,15 @@ def tsquery(log_no: int, expression: Expression) -> str:
     return f"({phrase}{':*' if expression.prefix else ''})"
 
 
-def source(log: LogRow, match: Expression, low: int, high: int) -> Source:
-    """Where the matching events of an index range are."""
+def source(log: LogRow, match: Expression, low: int, high: int, *, walk: bool) -> Source:
+    """Where the matching events of an index range are: by GIN, which gives no order, or by reading
+    the range in order (`walk`). See lookups.py for what each statement leaves to the planner."""
     query = cast(literal(tsquery(log.log_no, match), Text), TSQUERY)
-    mine, index = terms_index.c.log_id == log.log_id, terms_index.c.idx
-    found = mine & (index >= low) & (index < high) & terms_index.c.doc.bool_op("@@")(query)
-    return Source(terms_index, found, index, index + 0)
+    doc, index = terms_index.c.doc, terms_index.c.idx
+    order = index if walk else index + 0
+    matches = func.ts_match_vq(doc, query) if walk else doc.bool_op("@@")(query)
+    found = (terms_index.c.log_id == log.log_id) & (order >= low) & (order < high) & matches
+    return Source(terms_index, found, index, order)
 
 
 def _any(parts: Iterable[str]) -> str:
