@@ -14,7 +14,7 @@ import json
 import re
 from collections.abc import Iterable
 from json.encoder import encode_basestring
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import rfc8785
 
@@ -28,6 +28,9 @@ except ImportError:  # the `fast` extra is optional
 MAX_NUMBER = 2**53 - 1  # beyond it an IEEE double, which is what JCS writes, skips integers
 MAX_DEPTH = 64  # nested objects and arrays: far above real events, far below any stack
 
+Number = TypeVar("Number", int, float)
+
+_TOO_LARGE = "a number is beyond ±(2^53-1); send it as a string"
 _SLOW = object()
 # How this orjson ends a float beyond MAX_NUMBER: `e+16`, or `e16` in older versions. Patterns that
 # begin with fixed bytes are many times as fast as one that begins with a class.
@@ -81,7 +84,7 @@ def _loads_strict(raw: bytes, max_depth: int) -> object:
         what = error.msg.removesuffix(" at")
         raise MalformedError(f"not JSON: {what} at character {error.pos}") from None
     except ValueError:  # the interpreter's own limit on the digits of one integer
-        raise _number_error() from None
+        raise MalformedError(_TOO_LARGE) from None
     return value
 
 
@@ -109,11 +112,9 @@ def scalar(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
-        _check_number(value)
-        return int.__repr__(value)
+        return int.__repr__(_checked(value))
     if isinstance(value, float):
-        _check_number(value)
-        return rfc8785.dumps(value).decode()
+        return rfc8785.dumps(_checked(value)).decode()
     raise MalformedError(f"{type(value).__name__} is not a JSON value")
 
 
@@ -131,24 +132,9 @@ def _items(value: object) -> Iterable[object]:
     return value if isinstance(value, list) else ()
 
 
-def _check_number(number: float) -> None:
+def _checked(number: Number) -> Number:
     if not -MAX_NUMBER <= number <= MAX_NUMBER:  # also NaN
-        raise _number_error()
-
-
-def _number_error() -> MalformedError:
-    return MalformedError("a number is beyond ±(2^53-1); send it as a string")
-
-
-def _integer(text: str) -> int:
-    number = int(text)
-    _check_number(number)
-    return number
-
-
-def _fraction(text: str) -> float:
-    number = float(text)
-    _check_number(number)
+        raise MalformedError(_TOO_LARGE)
     return number
 
 
@@ -165,7 +151,7 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 _DECODER = json.JSONDecoder(
     object_pairs_hook=_object,
-    parse_int=_integer,
-    parse_float=_fraction,
+    parse_int=lambda text: _checked(int(text)),
+    parse_float=lambda text: _checked(float(text)),
     parse_constant=_constant,
 )

@@ -19,7 +19,7 @@ from . import merkle
 from ._audit import Audit
 from ._values import member, optional, sha256_hex, sha256_list
 from .bundle import Files
-from .canonical import MAX_DEPTH, loads
+from .canonical import loads
 from .checkpoint import Checkpoint, open_checkpoint
 from .entry import Entry
 from .errors import (
@@ -239,7 +239,7 @@ class Verifier:
 
 
 def _object(answer: Answer) -> Mapping[str, object]:
-    raw = loads(answer, max_depth=MAX_DEPTH) if isinstance(answer, bytes | str) else answer
+    raw = loads(answer) if isinstance(answer, bytes | str) else answer
     if not isinstance(raw, Mapping):
         raise MalformedError("a record or a receipt must be a JSON object")
     return raw
