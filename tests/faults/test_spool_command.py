@@ -56,7 +56,7 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert (parked["state"], parked["id"]) == ("parked", "taken-7")
     assert parked["code"] == "event_id_conflict"
     assert parked["event"]["data"] == {"n": 7}
-    assert spool(place, "requeue", "--id", "another") == [{"requeued": 0}]
+    assert spool(place, "requeue", "--id", "another", code=1) == [{"requeued": 0}]
     assert spool(place, "requeue", "--id", "taken-7") == [{"requeued": 1}]
     [again] = spool(place, "drain")
     assert (again["adopted"], again["parked"]) == (1, 1)
