@@ -12,7 +12,7 @@ from trailseal._signer import Signer
 
 
 class Proofs(Core):
-    """`root`, `seal`, `inclusion_proof`, `consistency_proof`, `verify` and the like."""
+    """`root`, `seal`, both proofs, `verification_keys`, `register_key`, both kinds of `verify`."""
 
     def root(
         self,
