@@ -3,8 +3,11 @@
 import ast
 import copy
 import pickle
+import re
 import subprocess
 import sys
+from importlib import import_module
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -64,3 +67,20 @@ def test_verify_imports_nothing_else_of_the_package() -> None:
                 assert {alias.name.split(".")[0] for alias in node.names} <= allowed
             elif isinstance(node, ast.ImportFrom):
                 assert node.level == 1 or (node.module or "").split(".")[0] in allowed
+
+
+def test_the_page_for_auditors_names_every_file_before_those_that_need_it() -> None:
+    """And each function that decides is there under its name."""
+    page = Path(__file__).parents[3] / "docs" / "verifier.md"
+    rows = re.findall(r"^\| `(\w+)\.py` \|.*\| (.*) \|$", page.read_text(), re.MULTILINE)
+    folder = Path(trailseal.verify.__file__).parent
+    assert {name for name, _ in rows} == {p.stem for p in folder.glob("*.py")} - {"__init__"}
+    read: set[str] = set()
+    for name, deciding in rows:
+        module = import_module(f"trailseal.verify.{name}")
+        for path in re.findall(r"`([A-Za-z_0-9.]+)`", deciding):
+            assert attrgetter(path)(module) is not None
+        for node in ast.parse((folder / f"{name}.py").read_text()).body:
+            if isinstance(node, ast.ImportFrom) and node.level == 1:
+                assert {node.module or alias.name for alias in node.names} <= read, name
+        read.add(name)
