@@ -43,6 +43,8 @@ OTHERS = {
     "schemas register list.json": (3, "a schema is a JSON object."),
     "privacy erase user_1 --reason r": (2, "nobody to ask: say --yes."),
     "privacy redact nothing data --reason r": (3, "/paths/0"),
+    "search '\udcff'": (2, "no Unicode"),
+    "query --actor-id '\udcff'": (2, "no Unicode"),
     "privacy release hld_0": (1, "hold_not_found"),
 }
 

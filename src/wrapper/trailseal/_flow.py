@@ -19,9 +19,10 @@ from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from trailseal.errors import TransportError, from_transport
+from trailseal.errors import ConfigurationError, TransportError, from_transport
 
 T = TypeVar("T")
+NO_UNICODE = "A text is no Unicode: it holds a lone surrogate, which cannot be sent."
 
 
 class Content(Protocol):
@@ -107,6 +108,8 @@ def run(
     except StopIteration as stop:
         result: T = stop.value
         return result
+    except UnicodeEncodeError as error:
+        raise ConfigurationError(NO_UNICODE) from error
     finally:
         flow.close()
 
@@ -135,6 +138,8 @@ async def arun(
     except StopIteration as stop:
         result: T = stop.value
         return result
+    except UnicodeEncodeError as error:
+        raise ConfigurationError(NO_UNICODE) from error
     finally:
         flow.close()
 

@@ -11,7 +11,7 @@ import pytest
 from trailseal import _body, errors
 from trailseal_api.api.account import get_caller
 
-from .conftest import Script, Side, answer
+from .conftest import URL, Script, Side, answer
 
 RECEIPT = {
     "event_id": "e1",
@@ -133,6 +133,46 @@ def test_no_exception_of_the_http_library_leaves(
     with pytest.raises(errors.TransportError) as caught:
         side("whoami")
     assert caught.value.request_id == script.requests[0].headers["request-id"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "text"),
+    [
+        (httpx.RemoteProtocolError("Server disconnected"), "cut off, or no HTTP; is it https?)"),
+        (httpx.RemoteProtocolError("peer closed connection"), "cut off, or no HTTP)"),
+        (httpx.ReadError(""), "closed or cut off; is it https?)"),
+        (httpx.ReadTimeout(""), f"No answer in time ({URL})"),
+    ],
+)
+def test_what_broke_and_where_is_said(
+    side: Side, script: Script, fault: Exception, text: str
+) -> None:
+    """A server that speaks TLS breaks a plain connection: who wrote http:// is asked."""
+    script.steps = [fault] * 4
+    with pytest.raises(errors.TransportError) as caught:
+        side("whoami")
+    assert text in str(caught.value)
+    assert URL in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("get", {"event_id": "\udcff"}),
+        ("search", {"query": "\udcff"}),
+        ("query", {"actor_id": "\udcff"}),
+        ("erase", {"subject": "\udcff", "reason": "x"}),
+    ],
+)
+def test_what_is_no_unicode_is_refused(
+    side: Side, script: Script, name: str, arguments: dict[str, str]
+) -> None:
+    """In a path, a query or a body; as an undecodable argument of a command has it."""
+    with pytest.raises(errors.ConfigurationError, match="no Unicode"):  # noqa: PT012  # a list is lazy
+        made = side(name, **arguments)
+        if name == "query":
+            side.listed(made)
+    assert script.requests == []
 
 
 def test_gzip_is_read_and_a_bomb_is_an_error(

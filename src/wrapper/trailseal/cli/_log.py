@@ -47,6 +47,14 @@ def log(
     data: Annotated[
         str | None, typer.Option(metavar="JSON", help="Anything else; @FILE reads a file.")
     ] = None,
+    severity: Annotated[
+        str | None,
+        typer.Option("--severity", metavar="SEVERITY", help="info, low, medium, high, critical."),
+    ] = None,
+    subject: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID", help="Whose data it holds, for erasure. May be repeated."),
+    ] = None,
     tenant: Annotated[str | None, typer.Option(metavar="ID", help="Whose log.")] = None,
     occurred_at: Annotated[
         str | None, typer.Option(metavar="TIME", help="RFC 3339; now if there is no --id.")
@@ -80,6 +88,8 @@ def log(
         "message": message,
         "tags": dict(map(pair, tag or ())),
         "data": None if data is None else _json(data, "--data"),
+        "severity": severity,
+        "subjects": subject or [],
         "tenant_id": tenant,
         "occurred_at": occurred_at,
         "id": event_id,
