@@ -29,14 +29,15 @@ import httpx
 import psycopg
 import pytest
 import yaml
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from jsonschema import Draft202012Validator
 from openapi_schema_validator import oas31_format_checker
 from trailseal_server.app import Running, running
 from trailseal_server.settings import Settings
 from trailseal_server.store import Store
 
-settings.register_profile("unhurried", deadline=None)  # two busy cores say nothing about the code
+slow = [HealthCheck.too_slow]  # two busy cores say nothing about the code
+settings.register_profile("unhurried", deadline=None, suppress_health_check=slow)
 settings.load_profile("unhurried")
 
 SPEC = Path(__file__).parents[1] / "spec" / "openapi.yaml"
