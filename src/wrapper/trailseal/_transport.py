@@ -1,5 +1,5 @@
-"""Sends one attempt, and says how it went. With `_connect`, `_deadline` and `_aiohttp` the only
-module that reaches httpx.
+"""Sends one attempt, and says how it went. With `_connect`, `_deadline`, `_large` and `_aiohttp`
+the only module that reaches httpx.
 
 1. Nothing is opened before the first request; then one connection pool serves all calls.
 2. What httpx raises becomes an `Outcome`; no exception of httpx leaves here.
@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 from trailseal._body import Body
 from trailseal._flow import Attempt, Outcome, Request
+from trailseal._large import pieces
 from trailseal._watch import Watch, note
 from trailseal.config import Connection, Settings
 from trailseal.errors import ClosedError, ConfigurationError, TransportError, from_transport
@@ -198,9 +199,11 @@ class Transport(_Base):
                     self.http()
                 response = self._sent(attempt, self._request(attempt, left, extra))
                 try:
-                    body = Body(attempt, response.status_code, _headers(response))
-                    for chunk in cast("Iterable[bytes]", response.stream):
-                        body.feed(chunk)
+                    headers = _headers(response)
+                    body = Body(attempt, response.status_code, headers)
+                    stream = cast("Iterable[bytes]", response.stream)
+                    for piece in pieces(response, headers, deadline) if attempt.sink else stream:
+                        body.feed(piece)
                     return note(attempt.request, body.finish())
                 finally:
                     response.close()
