@@ -252,7 +252,8 @@ def test_an_answer_of_a_proxy_says_so(status: int, headers: dict[str, str], text
         ("Connection refused", "Check the base URL and that the server runs."),
         ("[SSL: WRONG_VERSION_NUMBER] wrong version number", "http:// against https://"),
         ("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed certificate", "SSL_CERT_FILE"),
-        ("[SSL: X] certificate is not valid for 'b'", "a host name that the certificate names"),
+        ("[SSL: CERTIFICATE_VERIFY_FAILED] not valid for 'b'", "a host name that the certificate"),
+        ("[SSL: CERTIFICATE_VERIFY_FAILED] certificate has expired", "must be renewed"),
         ("Name or service not known", "the spelling"),
     ],
 )

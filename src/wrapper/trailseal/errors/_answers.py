@@ -34,9 +34,9 @@ KEPT_HEADERS = ("content-type", "date", "request-id", "retry-after", "server", "
 Phase = Literal["connect", "read", "timeout", "deadline"]
 
 _SIGNS = {  # in the words of OpenSSL and the system
-    "self-signed certificate": "Trust its authority: name its file in SSL_CERT_FILE, or as tls.",
-    "unable to get local issuer": "Trust its authority: name its file in SSL_CERT_FILE, or as tls.",
     "not valid for": "Use a host name that the certificate names.",
+    "has expired": "The server's certificate must be renewed.",
+    "CERTIFICATE_VERIFY_FAILED": "Trust its authority: name its file in SSL_CERT_FILE, or as tls.",
     "SSL: ": "The server may not speak TLS there: check http:// against https://.",
     "not known": "Check the spelling of the host.",
 }
