@@ -2,8 +2,8 @@
 
 Rules:
 - Preparing is pure and happens in the caller's thread; appending happens in one writer thread. One
-  transaction takes all requests that wait (group commit); if the database refuses it, each
-  request gets a transaction of its own, so that one cannot spoil another's.
+  transaction takes all requests that wait once it has begun (group commit); if the database refuses
+  it, each request gets a transaction of its own, so that one cannot spoil another's.
 - A future is done only after the commit: acknowledged means on disk.
 - Results stay in input order. One bad event is one failed item, unless the request is atomic.
 - What is no object is a failed item like any other bad event.
@@ -89,9 +89,11 @@ class Ingest:
         self._closing = threading.Lock()
         self._upkeep = Upkeep(store)
         self._thread: threading.Thread | None = None
+        self._ended = False
 
     def start(self) -> None:
         """Begin to take requests."""
+        self._ended = False
         self._thread = threading.Thread(target=self._run, name="trailseal-writer", daemon=True)
         self._thread.start()
 
@@ -171,22 +173,28 @@ class Ingest:
                 ) from None
 
     def _run(self) -> None:
-        open_ = True
-        while open_:
-            waiting = [self._queue.get()]
-            events = 0
-            while waiting[-1] is not None and events < MAX_TRANSACTION_EVENTS:
-                events += waiting[-1].size
-                try:
-                    waiting.append(self._queue.get_nowait())
-                except queue.Empty:
-                    break
-            open_ = waiting[-1] is not None
-            self._write([request for request in waiting if request is not None])
+        while not self._ended and (first := self._queue.get()) is not None:
+            self._write([first])
 
-    def _write(self, requests: Sequence[_Request]) -> None:
+    def _gather(self, requests: list[_Request]) -> None:
+        """Add what waits: the longer the database's lock took, the more."""
+        events = requests[0].size
+        while events < MAX_TRANSACTION_EVENTS:
+            try:
+                found = self._queue.get_nowait()
+            except queue.Empty:
+                return
+            if found is None:
+                self._ended = True
+                return
+            requests.append(found)
+            events += found.size
+
+    def _write(self, requests: list[_Request], *, again: bool = False) -> None:
         try:
             with self._store.write() as connection:
+                if not again:
+                    self._gather(requests)
                 answers = self._append(connection, requests)
         except Exception as error:  # noqa: BLE001  # the writer outlives every failure
             self._names.clear()
@@ -194,8 +202,8 @@ class Ingest:
             self.quotas.undo()
             if len(requests) > 1:
                 for request in requests:
-                    self._write([request])
-            elif requests:
+                    self._write([request], again=True)
+            else:
                 requests[0].future.set_exception(error)
             return
         outcomes: Counter[str] = Counter()

@@ -8,7 +8,7 @@ Rules:
 
 import asyncio
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from .problems import Problem
 
@@ -27,20 +27,31 @@ async def read_body(request: Request, limit: int, too_large: str = "body_too_lar
     """The request's body; raises `Problem` 413, 415, or 400 when it is slow or cut off."""
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise Problem("media_type_unsupported", "Send the body without Content-Encoding")
-    problem = Problem(too_large, f"The body may have at most {limit} bytes")
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and len(declared) <= 20 and int(declared) > limit:
-        raise problem
-    body = bytearray()
+        raise _too_large(too_large, limit)
+    chunks: list[bytes] = []
+    size, more = 0, True
     try:
         async with asyncio.timeout(BODY_DEADLINE):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > limit:
-                    raise problem
+            while more:
+                message = await request.receive()
+                if message["type"] == "http.disconnect":
+                    raise _cut_off()
+                chunk, more = message.get("body", b""), message.get("more_body", False)
+                size += len(chunk)
+                if size > limit:
+                    raise _too_large(too_large, limit)
+                chunks.append(chunk)
     except TimeoutError:
         detail = f"The body did not arrive within {BODY_DEADLINE:.0f} seconds"
         raise Problem("request_invalid", detail) from None
-    except ClientDisconnect:
-        raise Problem("request_invalid", "The connection ended before the body did") from None
-    return bytes(body)
+    return b"".join(chunks)
+
+
+def _too_large(code: str, limit: int) -> Problem:
+    return Problem(code, f"The body may have at most {limit} bytes")
+
+
+def _cut_off() -> Problem:
+    return Problem("request_invalid", "The connection ended before the body did")

@@ -13,10 +13,12 @@ Rules:
 import re
 import secrets
 from dataclasses import dataclass, replace
+from typing import Any
 
 from sqlalchemy import Connection, insert, select, text
 
 from . import micros
+from .driver import cursor
 from .inserts import insert_missing
 from .schema import directory, logs
 
@@ -44,9 +46,16 @@ class LogRow:
 
 def find(connection: Connection, log_id: str, *, lock: bool = False) -> LogRow | None:
     """The log, or None; `lock` holds its row until the transaction ends."""
-    query = select(logs).where(logs.c.log_id == log_id)
-    row = connection.execute(query.with_for_update() if lock else query).one_or_none()
-    return None if row is None else LogRow(**row._asdict())
+    statement = _FIND[connection.dialect.name]
+    if lock and connection.dialect.name == "postgresql":  # SQLite has one lock, and a writer has it
+        statement += " FOR UPDATE"
+    with cursor(connection) as on:
+        row = on.execute(statement, (log_id,)).fetchone()
+    if row is None:
+        return None
+    values: list[Any] = [*row]
+    values[_PUBLIC] = bool(values[_PUBLIC])  # SQLite has none
+    return LogRow(*values)
 
 
 def find_default(connection: Connection, tenant_id: str) -> LogRow | None:
@@ -128,6 +137,12 @@ def _values(row: LogRow) -> dict[str, object]:
     return {name: getattr(row, name) for name in LogRow.__slots__}
 
 
+_COLUMNS = ", ".join(LogRow.__slots__)
+_PUBLIC = LogRow.__slots__.index("public")
+_FIND = {  # each append and each read begins with this one
+    "postgresql": f"SELECT {_COLUMNS} FROM logs WHERE log_id = %s",  # noqa: S608 - names of ours
+    "sqlite": f"SELECT {_COLUMNS} FROM logs WHERE log_id = ?",  # noqa: S608
+}
 # A sequence holds no lock until the end of the transaction; SQLite has one writer at a time.
 _NEXT_NUMBER = {
     "postgresql": text("SELECT nextval('log_numbers')"),
