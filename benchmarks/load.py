@@ -6,13 +6,14 @@ Rules:
 - Bodies are made before the clock starts; every answer is read, and its status checked.
 """
 
+import itertools
 import json
-import selectors
+import select
 import socket
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 BATCH = 1_000
@@ -20,6 +21,7 @@ BATCHES = 24
 SINGLES = 6_000
 PROBES = 10_000
 DEADLINE = 120.0  # seconds for a load
+END = 4096  # bytes of an answer that are kept: its head, and where it says what failed
 PREFIX = "0192f0c1-2b7e-7c3a-9a55-"
 
 
@@ -59,59 +61,60 @@ def exchange(url: str, requests: Sequence[bytes], clients: int) -> tuple[float, 
     """Send all requests, one at a time on each connection; seconds in all, and for each."""
     host, port = url.removeprefix("http://").split(":")
     waiting = iter(requests)
-    poll = selectors.DefaultSelector()
+    poll = select.epoll()
+    connections: dict[int, Connection] = {}
     taken: list[float] = []
     began = time.perf_counter()
-    for _ in range(clients):
-        connection = socket.create_connection((host, int(port)))
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        _next(connection, waiting, poll, fresh=True)
-    while poll.get_map():
+    for request in itertools.islice(waiting, clients):
+        connection = Connection(socket.create_connection((host, int(port))))
+        poll.register(connection.socket, select.EPOLLIN)
+        connections[connection.socket.fileno()] = connection
+        connection.send(request)
+    while connections:
         if time.perf_counter() - began > DEADLINE:
             raise TimeoutError("the server did not answer in time")
-        for key, _ in poll.select(1.0):
-            answer, sent = key.data
-            answer.chunks.append(key.fileobj.recv(1 << 20))  # type: ignore[union-attr]
-            if answer.whole():
-                taken.append(time.perf_counter() - sent)
-                _next(key.fileobj, waiting, poll)
+        for number, _ in poll.poll(1.0):
+            connection = connections[number]
+            if connection.answered():
+                taken.append(time.perf_counter() - connection.sent)
+                following = next(waiting, None)
+                if following is not None:
+                    connection.send(following)
+                else:
+                    connections.pop(number).socket.close()
     return time.perf_counter() - began, taken
 
 
-class Answer:
-    """One answer as it arrives; its length is read once."""
+class Connection:
+    """A connection, and the answer that arrives on it; its length is read once."""
 
-    def __init__(self) -> None:
-        self.chunks: list[bytes] = []
-        self._length = -1
+    def __init__(self, connected: socket.socket) -> None:
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket = connected
 
-    def whole(self) -> bool:
-        """Whether all of it is there; asserts that it is a success without failed events."""
-        first = self.chunks[0]
-        if self._length < 0:
-            head, found, _ = first.partition(b"\r\n\r\n")
+    def send(self, request: bytes) -> None:
+        self.sent = time.perf_counter()
+        self._end, self._left = b"", -1
+        self.socket.sendall(request)
+
+    def answered(self) -> bool:
+        """Read what is there; whether it is all, asserting a success without failed events."""
+        chunk = self.socket.recv(1 << 20)
+        assert chunk, "the server hung up"
+        self._end = self._end[-END:] + chunk
+        if self._left < 0:
+            head, found, body = self._end.partition(b"\r\n\r\n")
             if not found:
                 return False
-            assert head[9:10] == b"2", first[:500]
-            length = head.lower().partition(b"content-length:")[2].split(b"\r\n")[0]
-            self._length = len(head) + 4 + int(length)
-        if sum(map(len, self.chunks)) < self._length:
+            assert head[9:10] == b"2", head[:500]
+            length = head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]
+            self._left = int(length) - len(body)
+        else:
+            self._left -= len(chunk)
+        if self._left:
             return False
-        body = b"".join(self.chunks[-2:])
-        assert b'"failed":0' in body or b'"failed":' not in body, body[-500:]
+        assert b'"failed":0' in self._end or b'"failed":' not in self._end, self._end[-500:]
         return True
-
-
-def _next(connection: Any, waiting: Iterator[bytes], poll: Any, *, fresh: bool = False) -> None:
-    request = next(waiting, None)
-    if request is None:
-        if not fresh:
-            poll.unregister(connection)
-        connection.close()
-        return
-    change = poll.register if fresh else poll.modify
-    change(connection, selectors.EVENT_READ, (Answer(), time.perf_counter()))
-    connection.sendall(request)
 
 
 def post(path: str, key: str, body: bytes) -> bytes:

@@ -137,8 +137,8 @@ def _values(row: LogRow) -> dict[str, object]:
     return {name: getattr(row, name) for name in LogRow.__slots__}
 
 
-_COLUMNS = ", ".join(LogRow.__slots__)
-_PUBLIC = LogRow.__slots__.index("public")
+_NAMES = tuple(LogRow.__slots__)
+_COLUMNS, _PUBLIC = ", ".join(_NAMES), _NAMES.index("public")
 _FIND = {  # each append and each read begins with this one
     "postgresql": f"SELECT {_COLUMNS} FROM logs WHERE log_id = %s",  # noqa: S608 - names of ours
     "sqlite": f"SELECT {_COLUMNS} FROM logs WHERE log_id = ?",  # noqa: S608
