@@ -1,4 +1,4 @@
-"""Reads of a log of 1,000,000 events over HTTP, beside their targets: `--help` lists the options.
+"""Reads, proofs and exports of a log of 1,000,000 events, beside their targets: see `--help`.
 
 Rules:
 - The database is built once by million.py, in `--folder`, and used again from there.
@@ -14,6 +14,7 @@ Rules:
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from urllib.parse import urlencode
 
 import million
 from server_exports import exports
+from server_proofs import proofs
 
 TARGET_MS = 10.0  # p50 of a first page
 CALLS = 60  # of each case, or as many as go into CASE_S
@@ -167,10 +169,15 @@ def cpu(pids: Sequence[int]) -> float:
     return spent / 1e6
 
 
-def children(pid: int) -> list[int]:
-    """The processes that this one has started (Linux)."""
+def backends(pid: int) -> list[int]:
+    """The processes of a PostgreSQL that serve clients (Linux); none of autovacuum and the like."""
     found = Path(f"/proc/{pid}/task/{pid}/children")
-    return [int(each) for each in found.read_text().split()] if found.exists() else []
+    serving = []
+    for each in found.read_text().split() if found.exists() else []:
+        with suppress(OSError):
+            if b"postgres: trailseal " in Path(f"/proc/{each}/cmdline").read_bytes():
+                serving.append(int(each))
+    return serving
 
 
 class Http:
@@ -185,7 +192,7 @@ class Http:
 
     def cpu(self) -> float:
         """Milliseconds of CPU that the server and its database have used."""
-        engine = [] if self._database is None else children(self._database)
+        engine = [] if self._database is None else backends(self._database)
         return cpu([self._pid, *engine])
 
     def get(self, path: str, params: Mapping[str, Any]) -> Any:
@@ -342,22 +349,25 @@ def main() -> int:
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--only", default="", help="first pages whose name contains this")
-    parser.add_argument("--skip", nargs="*", default=(), choices=("pages", "exports"))
+    parser.add_argument("--skip", nargs="*", default=(), choices=("pages", "exports", "proofs"))
     given = parser.parse_args()
     report = Report()
     with ExitStack() as stack:
         folder = given.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         url = stack.enter_context(database(given.database, folder.resolve(), given.events))
         here = stack.enter_context(served(url, folder.resolve()))
+        postmaster = folder.resolve() / "data" / "postmaster.pid"
+        engine = int(postmaster.read_text().split()[0]) if postmaster.exists() else None
+        http = Http(*here, engine)
         if "pages" not in given.skip:
-            postmaster = folder.resolve() / "data" / "postmaster.pid"
-            engine = int(postmaster.read_text().split()[0]) if postmaster.exists() else None
-            http = Http(*here, engine)
             first_pages(report, http, given.only)
             if not given.only:
                 further_pages(report, http)
+        if "proofs" not in given.skip:
+            used = Http(here[0], here[1], os.getpid(), engine).cpu
+            report.slow += proofs(url, http, given.events, used)
         if "exports" not in given.skip:
-            report.slow += exports(url, here, given.events)
+            report.slow += exports(url, here, http.cpu)
     print("beyond their targets: " + (", ".join(report.slow) or "none"))
     return 1 if report.slow else 0
 

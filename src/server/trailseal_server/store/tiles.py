@@ -11,14 +11,17 @@ Rules:
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from sqlalchemy import Connection, insert, select
 
-from ..log import HASH_BYTES, extend, fold, split
+from ..log import HASH_BYTES, extend, fold, node_hash, split
+from .driver import cursor
 from .schema import events, tiles
 
 HEIGHT = 8
 WIDTH = 1 << HEIGHT
+TILES = 256  # whose nodes are kept: those above 16 million leaves; some 8 MB
 MAX_LEVEL = 5  # 256**6 leaves are beyond terms.ROW_BITS
 
 _PATH = re.compile(
@@ -58,28 +61,37 @@ class NodeReader:
         self._connection = connection
         self._log_id = log_id
         self._size = size
-        self._read: dict[tuple[int, int], list[bytes]] = {}
+        self._read: dict[tuple[int, int], bytes] = {}
 
     def __call__(self, level: int, index: int) -> bytes:
         """The hash of node (level, index), which must lie within the tree."""
         tile_level, above = divmod(level, HEIGHT)
         n, at = divmod(index << above, WIDTH)
-        return fold(extend((), 0, self.entries(tile_level, n)[at : at + (1 << above)]))
+        return _levels(self.tile(tile_level, n))[above][at >> above]
 
-    def entries(self, level: int, n: int) -> list[bytes]:
+    def tile(self, level: int, n: int) -> bytes:
         """The hashes of tile `n`, fewer than 256 where the tree ends."""
         if (level, n) not in self._read:
-            self._read[level, n] = self._entries(level, n)
+            self._read[level, n] = self._tile(level, n)
         return self._read[level, n]
 
-    def _entries(self, level: int, n: int) -> list[bytes]:
+    def _tile(self, level: int, n: int) -> bytes:
         width = min(WIDTH, (self._size >> HEIGHT * level) - n * WIDTH)
         if width == WIDTH:
-            tile = (tiles.c.log_id == self._log_id) & (tiles.c.level == level) & (tiles.c.n == n)
-            return split(self._connection.execute(select(tiles.c.data).where(tile)).scalar_one())
+            found = _hashes(self._connection, _DATA, (self._log_id, level, n))
+            return b"".join(_exactly(1, found, WIDTH * HASH_BYTES))
         if level == 0:
-            return _leaves(self._connection, self._log_id, n * WIDTH, width)
-        return _roots(self._connection, self._log_id, level - 1, n * WIDTH, width)
+            return b"".join(_leaves(self._connection, self._log_id, n * WIDTH, width))
+        return b"".join(_roots(self._connection, self._log_id, level - 1, n * WIDTH, width))
+
+
+@lru_cache(maxsize=TILES)
+def _levels(tile: bytes) -> list[list[bytes]]:
+    """The nodes over a tile's hashes, level by level; what is incomplete is left out."""
+    levels = [split(tile)]
+    while len(below := levels[-1]) > 1:
+        levels.append([node_hash(*pair) for pair in zip(below[::2], below[1::2], strict=False)])
+    return levels
 
 
 def by_path(connection: Connection, log_id: str, size: int, path: str) -> bytes:
@@ -97,7 +109,7 @@ def by_path(connection: Connection, log_id: str, size: int, path: str) -> bytes:
         raise TilePathError("the tree does not reach that tile yet")
     if found["level"] == "entries":
         return _bundle(connection, log_id, n * WIDTH, width)
-    return b"".join(NodeReader(connection, log_id, size).entries(level, n)[:width])
+    return NodeReader(connection, log_id, size).tile(level, n)[: width * HASH_BYTES]
 
 
 def _number(n: int) -> str:
@@ -112,23 +124,34 @@ def _tile(log_id: str, level: int, n: int, entries: Sequence[bytes]) -> dict[str
     return {"log_id": log_id, "level": level, "n": n, "root": root, "data": b"".join(entries)}
 
 
+# Written out: a proof reads five tiles, and building a statement costs more than reading one.
+_DATA = "SELECT data FROM tiles WHERE log_id = {0} AND level = {0} AND n = {0}"
+_LEAVES = (
+    "SELECT leaf_hash FROM events WHERE log_id = {0} AND idx BETWEEN {0} AND {0} ORDER BY idx"
+)
+_ROOTS = (
+    "SELECT root FROM tiles WHERE log_id = {0} AND level = {0} AND n BETWEEN {0} AND {0} ORDER BY n"
+)
+
+
 def _leaves(connection: Connection, log_id: str, start: int, count: int) -> list[bytes]:
-    inside = (events.c.log_id == log_id) & events.c.idx.between(start, start + count - 1)
-    query = select(events.c.leaf_hash).where(inside).order_by(events.c.idx)
-    return _exactly(count, connection.execute(query).scalars().all())
+    return _exactly(count, _hashes(connection, _LEAVES, (log_id, start, start + count - 1)))
 
 
 def _roots(connection: Connection, log_id: str, level: int, start: int, count: int) -> list[bytes]:
-    inside = (tiles.c.log_id == log_id) & (tiles.c.level == level)
-    inside &= tiles.c.n.between(start, start + count - 1)
-    query = select(tiles.c.root).where(inside).order_by(tiles.c.n)
-    return _exactly(count, connection.execute(query).scalars().all())
+    return _exactly(count, _hashes(connection, _ROOTS, (log_id, level, start, start + count - 1)))
 
 
-def _exactly(count: int, hashes: Sequence[bytes]) -> list[bytes]:
-    if len(hashes) != count or any(len(each) != HASH_BYTES for each in hashes):
+def _hashes(connection: Connection, statement: str, given: tuple[object, ...]) -> list[bytes]:
+    mark = "%s" if connection.dialect.name == "postgresql" else "?"
+    with cursor(connection) as on:
+        return [row[0] for row in on.execute(statement.format(mark), given)]
+
+
+def _exactly(count: int, hashes: list[bytes], size: int = HASH_BYTES) -> list[bytes]:
+    if len(hashes) != count or any(len(each) != size for each in hashes):
         raise RuntimeError("the database lacks hashes of a log's tree: restore it from a copy")
-    return list(hashes)
+    return hashes
 
 
 def _bundle(connection: Connection, log_id: str, start: int, count: int) -> bytes:
