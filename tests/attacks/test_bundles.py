@@ -8,6 +8,7 @@ import base64
 import json
 import os
 import random
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -256,6 +257,8 @@ def test_workers_run_no_code_from_the_working_directory(
         (tmp_path / name).write_text(f"open({str(mark)!r}, 'w')\n")
     path = log.export(tmp_path / "bundle")
     monkeypatch.chdir(tmp_path)
+    assert verify(log, path, processes=2).exit_code == 0
+    monkeypatch.setattr("sys.path", ["", *sys.path])  # as at a prompt
     assert verify(log, path, processes=2).exit_code == 0
     assert not mark.exists()
 

@@ -189,10 +189,13 @@ class Runner:
         os.dup2(os.open(os.devnull, os.O_RDWR), 1)
         os.dup2(1, 2)
         os.environ["MUTANT_UNDER_TEST"] = name
-        for place, (_, item) in enumerate(items):
-            if not _passes(item):
-                self.killer[2 * slot : 2 * slot + 2] = place.to_bytes(2)
-                os._exit(KILLED)
+        try:
+            for place, (_, item) in enumerate(items):
+                if not _passes(item):
+                    self.killer[2 * slot : 2 * slot + 2] = place.to_bytes(2)
+                    os._exit(KILLED)
+        except BaseException:  # noqa: BLE001  # KeyboardInterrupt, as pytest hands on
+            os._exit(KILLED)
         os._exit(SURVIVED)
 
     def _reap(self, running: dict[int, tuple[str, int]]) -> int:

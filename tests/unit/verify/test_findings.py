@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -299,3 +300,16 @@ def test_as_many_processes_check_as_are_asked_for(
     monkeypatch.setattr(_audit, "sensible_processes", lambda size: size)
     Verifier([log.verifier_key]).verify_bundle(path)
     assert asked == [3, 1, path.stat().st_size]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(log: Any, tmp_path: Path) -> None:
+    """An unpacked archive may hold some."""
+    path = log.export(tmp_path)
+    for name in ("audit.manifest.note", "audit.checkpoint", "audit.manifest.json"):
+        (tmp_path / name).unlink()
+        os.mkfifo(tmp_path / name)
+    report = Verifier([log.verifier_key]).verify_bundle(path)
+    assert told(report) == [
+        (None, "unverifiable", "cannot read audit.manifest.json: it is no file")
+    ]

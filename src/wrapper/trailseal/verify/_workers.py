@@ -82,7 +82,8 @@ class _Worker:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        command = [sys.executable, "-P", "-c", _MAIN, *sys.path]
+        path = filter(None, sys.path)  # "" is the working directory, which may hold anything
+        command = [sys.executable, "-P", "-c", _MAIN, *path]
         with suppress(OSError):
             self._process = subprocess.Popen(  # noqa: S603  # this interpreter and our own code
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL

@@ -90,6 +90,8 @@ def _beside(content: Path) -> Path:
 
 def read_sidecar(path: Path) -> bytes:
     """A small file of a bundle; `UnverifiableError` where it is missing."""
+    if path.exists() and not path.is_file():  # opening a pipe would wait for a writer
+        raise UnverifiableError(f"cannot read {path.name}: it is no file")
     try:
         with path.open("rb") as file:
             data = file.read(MAX_SIDECAR_BYTES + 1)

@@ -44,7 +44,7 @@ class Entry(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> Entry:
         """Read an entry, strictly; raises `MalformedError`."""
-        if len(text) > MAX_ENTRY_BYTES:
+        if len(text.encode(errors="surrogatepass")) > MAX_ENTRY_BYTES:
             raise MalformedError(f"an entry is longer than {MAX_ENTRY_BYTES} bytes")
         raw = loads(text)
         if not isinstance(raw, dict):
