@@ -73,7 +73,7 @@ export function parseManifest(bytes) {
     const span = first === null || last === null ? 0 : last - first + 1;
     const fits = span === 0 && (first === null || last === null)
       ? first === last && count === 0
-      : first >= 0 && (filtered ? count > 0 && count <= span : count === span);
+      : first >= 0 && count > 0 && (filtered ? count <= span : count === span);
     if (!fits) throw malformed("'first_index', 'last_index' and 'count' contradict each other");
     manifest.step = manifest.ascending ? 1 : -1;
     manifest.timed = manifest.start !== null || manifest.end !== null;

@@ -8,7 +8,7 @@ import {
 import { leafHash } from "./merkle.mjs";
 import { verifyEd25519 } from "./notes.mjs";
 
-const MAX_ENTRY = 65535;
+const MAX_ENTRY = 65535; // bytes
 
 export function fields(event) {
   const found = new Map();
@@ -110,7 +110,8 @@ const REQUIRED = ["v", "log_id", "id", "received_at", "ingested_by", "fields_has
 const OPTIONAL = ["channel_id", "imported", "signature"];
 
 export function parseEntry(source) {
-  if (source.length > MAX_ENTRY) throw malformed("an entry is too long");
+  const long = 3 * source.length > MAX_ENTRY; // else it cannot have as many bytes
+  if (long && new TextEncoder().encode(source).length > MAX_ENTRY) throw malformed("an entry is too long");
   const raw = parseJson(source);
   if (!isObject(raw)) throw malformed("an entry must be an object");
   const names = Object.keys(raw);

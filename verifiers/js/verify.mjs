@@ -242,7 +242,7 @@ class Audit {
       throw new Fault("range", "the entries named beside the time range are not");
     }
     for (const { index, entry, hashes: proof } of [before, after].filter(Boolean)) {
-      if (entry.logId !== this.checkpoint.logId) throw new Fault("event", "an entry of another log");
+      if (entry.logId !== this.checkpoint.logId) throw new Fault("origin", "an entry of another log");
       verifyInclusion(index, this.checkpoint.size, entry.leaf, proof, this.checkpoint.root);
     }
     if (before && !(before.entry.receivedAt < (start ?? ""))) {
