@@ -149,10 +149,7 @@ class Runner:
         for items in self.items.values():
             items.sort(key=itemgetter(0))
         gc.freeze()  # or each fork would copy what it looks at
-        if (pid := os.fork()) == 0:
-            self._run_mutant("none", [(1.0, item) for item in session.items], 0)
-        if os.waitpid(pid, 0)[1]:
-            pytest.exit("the tests fail in a fork, without a mutant", 1)
+        self._run_without(session.items)
         for name in self.mutants:
             if not (items := self.items[name.rpartition("__mutmut_")[0]]):
                 self._note(name, UNTESTED)
@@ -165,7 +162,14 @@ class Runner:
                 free.append(self._reap(running))
         while running:
             self._reap(running)
+        self._run_without(session.items)  # or a mutant broke more than itself
         return True
+
+    def _run_without(self, items: list[pytest.Item]) -> None:
+        if (pid := os.fork()) == 0:
+            self._run_mutant("none", [(1.0, item) for item in items], 0)
+        if os.waitpid(pid, 0)[1]:
+            pytest.exit("the tests fail in a fork, without a mutant", 1)
 
     def _watch(self, items: list[pytest.Item]) -> None:
         called: set[str] = set()

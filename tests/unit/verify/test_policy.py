@@ -113,5 +113,8 @@ def test_records_and_receipts_are_checked_one_by_one(log: Any) -> None:
     found = [(finding.line, finding.index, finding.kind) for finding in report.findings]
     assert found == [(2, 1, "event"), (3, None, "malformed"), (5, 2, "proof")]
     assert (report.exit_code, report.events) == (FAILED, 5)
-    assert verifier.verify_records([]).exit_code == BAD_INPUT
+    nothing = verifier.verify_records([])
+    assert nothing.exit_code == BAD_INPUT
+    assert nothing.findings[0].reason == "there is nothing to verify"
+    assert nothing.incomplete_reason == "each event was checked by itself"
     assert Verifier().verify_records(texts[:1]).exit_code == COULD_NOT_VERIFY

@@ -86,6 +86,22 @@ def test_what_is_shown_beside_a_proof_is_what_is_proved(
     assert (caught.value.args[0], caught.value.index) == (text, 4)
 
 
+def test_a_proof_may_have_as_many_hashes_and_bytes_as_its_limits(log: Any) -> None:
+    """63 levels, 128 KiB."""
+    given = written(log, 4)
+    more = 63 - len(TlogProof.parse(given).hashes)
+    most = given.replace(b"index 4\n", b"index 4\n" + (b"A" * 43 + b"=\n") * more)
+    hashes = TlogProof.parse(most).hashes
+    assert len(hashes) == 63
+    room = MAX_TLOG_PROOF_BYTES - len(most) - len("extra \n")
+    extra = b"A" * (room // 4 * 4)
+    noted = most.replace(b"\nindex", b"\nextra " + extra + b"\nindex")
+    noted += b"\n" * (MAX_TLOG_PROOF_BYTES - len(noted))
+    assert TlogProof.parse(noted).hashes == hashes
+    with pytest.raises(MalformedError, match="longer than 131072 bytes"):
+        TlogProof.parse(noted + b"\n")
+
+
 def test_a_clients_signature_is_checked_too(log: Any) -> None:
     """With the key given."""
     log.add({"id": "signed", "action": "a"}, signer=log.key)
