@@ -42,6 +42,7 @@ def token(name: object) -> str:
 
 
 LIKE = 0.7  # of 1: below, a name is no slip of the pen
+LONGEST_SLIP = 64  # characters: comparing a megabyte with each name would take seconds
 _OTHERS = {  # what other audit logs call it
     "data": ("details", "event_data", "event_details", "extra", "metadata"),
     "attributes": ("details", "metadata"),
@@ -63,6 +64,8 @@ _OTHERS = {  # what other audit logs call it
 
 def suggestion(name: str, known: Iterable[str]) -> str:
     """Return ` Did you mean 'actor'?`, or nothing."""
+    if len(name) > LONGEST_SLIP:
+        return ""
     from difflib import SequenceMatcher  # noqa: PLC0415  # for mistakes only
 
     plain = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()  # eventName, Low
@@ -160,15 +163,15 @@ def record(fields: Mapping[str, Rule], *required: str, form: str = "a mapping") 
         if not isinstance(value, dict):
             report(faults, "field_type", at, f"must be {form}")
             return
-        for name in required:
-            if name not in value:
-                report(faults, "field_required", f"{at}/{name}", "is required")
-        for name, item in value.items():
+        for name, item in value.items():  # first: what is missing is often what is misspelt
             if name in fields:
                 fields[name].check(item, f"{at}/{name}", faults)
             elif not check_name(name, at, faults):
                 wrong = f"is no known field.{suggestion(name, fields)}"
                 report(faults, "event_invalid", f"{at}/{token(name)}", wrong)
+        for name in required:
+            if name not in value:
+                report(faults, "field_required", f"{at}/{name}", "is required")
 
     columns = {name: rule.column for name, rule in fields.items()}
     return Rule(accepts, check, records(columns, required))

@@ -222,6 +222,13 @@ def test_a_misspelt_name_gets_a_suggestion(event: dict[str, object], hint: str) 
         prepare(event)
 
 
+def test_a_name_of_a_megabyte_is_refused_in_a_line() -> None:
+    """Neither compared with every field nor printed whole."""
+    with pytest.raises(EventValidationError) as caught:
+        prepare({"action": "a", "acto" * 250_000: 1})
+    assert len(str(caught.value)) < 1000
+
+
 def test_an_error_never_repeats_a_value() -> None:
     """Error texts land in logs, where payloads must not."""
     with pytest.raises(EventValidationError) as caught:

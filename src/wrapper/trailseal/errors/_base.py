@@ -93,7 +93,8 @@ class ApiError(TrailSealError):
             first, others = self.errors[0], len(self.errors) - 1
             fault = first.detail or first.code
             if fault not in parts[0]:  # a server's message often repeats the only fault
-                parts.append(f"{first.pointer}: {fault}" if first.pointer else fault)
+                place = first.pointer[:MAX_DETAIL]
+                parts.append(f"{place}: {fault}" if place else fault)
             more = f"({others} more in .errors)" if others else ""
         parts = [*map(_sentence, parts), more]
         if self.retry_after is not None:
