@@ -96,6 +96,39 @@ def body_test(term: BodyLeaf, clock: int) -> Test:
             return _within(field, ends, at)
 
 
+def screen(term: BodyLeaf) -> Callable[[bytes], bool] | None:
+    """A test of an event's stored bytes that no match of the term fails, for a tenth of what
+    parsing costs; None where there is none.
+
+    It is for numbers: JCS writes a member as `"name":12.5`, and no string holds `name":`, for its
+    quotes are escaped. Whose member it is, the test itself sees.
+    """
+    match term:
+        case Compare(field, sign, text) if field not in TIMES:
+            ends = [(sign, text)]
+        case Range(field, low, high) if field not in TIMES:
+            ends = [(sign, text) for sign, text in ((">=", low), ("<=", high)) if text is not None]
+        case _:
+            return None
+    bounds = [(_OPERATORS[sign], _number(text)) for sign, text in ends]
+    if not bounds or field in PARTS or any(end is None for _, end in bounds):
+        return None
+    name = re.escape(field.rpartition(".")[2].encode())
+    find = re.compile(rb'%b":(\[|-?\d[\d.eE+-]*)' % name).findall
+
+    def may_pass(body: bytes) -> bool:
+        return any(
+            value == b"[" or all(check(_parsed(value), end) for check, end in bounds)
+            for value in find(body)
+        )
+
+    return may_pass
+
+
+def _parsed(number: bytes) -> int | float:
+    return int(number) if number.lstrip(b"-").isdigit() else float(number)
+
+
 def _match(term: Match) -> Test:
     part = PARTS.get(term.field, Part((term.field,)))
     whole = _equal_to(term.text)

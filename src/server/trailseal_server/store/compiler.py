@@ -24,7 +24,7 @@ from sqlalchemy import ColumnElement, Connection, select
 
 from .. import query_nodes as q
 from ..query import canonical, invalid, parse
-from ..query_evaluate import TIMES, BodyLeaf, Event, body_test, times_of
+from ..query_evaluate import TIMES, BodyLeaf, Event, body_test, screen, times_of
 from ..times import TimeRange
 from .schema import events, names
 from .search import EVERY, Either, Expression, Filters, Tokens, Without, Words, carrying, every
@@ -74,7 +74,12 @@ class Chunk(Protocol):
 
     @property
     def documents(self) -> Mapping[int, Event]:
-        """The events by index."""
+        """The events by index, each parsed when it is looked at."""
+        ...
+
+    @property
+    def bodies(self) -> Mapping[int, bytes]:
+        """The events as they are stored."""
         ...
 
     def indexed(self, expression: Expression) -> set[int]:
@@ -168,8 +173,15 @@ class Compiler:
 
     def _body(self, term: BodyLeaf) -> Plan:
         passes = body_test(term, self._clock)
-        near = _carrying(term.field.partition(".")[0])
-        return Plan(near, lambda chunk: {i for i, e in chunk.documents.items() if passes(e)})
+        near, may_pass = _carrying(term.field.partition(".")[0]), screen(term)
+
+        def check(chunk: Chunk) -> set[int]:
+            some: Iterable[int] = chunk.documents
+            if may_pass is not None:
+                some = [index for index, body in chunk.bodies.items() if may_pass(body)]
+            return {index for index in some if passes(chunk.documents[index])}
+
+        return Plan(near, check)
 
     def _by_id(self, event_id: str) -> Plan:
         wanted = select(events.c.idx).where(

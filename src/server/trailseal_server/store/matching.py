@@ -7,8 +7,9 @@ Rules:
 - Counting ends after `MAX_COUNTED` candidates, where they must be checked.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from sqlalchemy import Connection
@@ -22,6 +23,7 @@ from .selections import Order, Selection
 
 MAX_CHECKED = 10_000  # candidates read for a page: about a tenth of a second
 MAX_COUNTED = 200  # candidates read to count them: a first page pays for this too
+GROWTH = 4  # of chunks in which nothing matches
 CHUNK = 1_000  # candidates read at a time: a few megabytes of usual events
 MAX_PLACES = 20_000  # places read at a time, where nothing is checked
 
@@ -60,10 +62,17 @@ def read_matches(
                 return Found(_rows(connection, selection, found), found[-1], skipped)
             else:
                 found.append(key)
-        after, read, size = step.after, read + size, CHUNK if checked else limit + 1
+        after, read = step.after, read + size
+        matched = skipped + len(found)
+        size = _next(size, (skip + limit + 1 - matched) * read, matched) if checked else limit + 1
         if after is None or not (checked or len(step.keys) >= asked):
             break
     return Found(_rows(connection, selection, found), after, skipped)
+
+
+def _next(size: int, wanted: int, matched: int) -> int:
+    """How many candidates to read next, where `wanted / matched` should be enough."""
+    return min(CHUNK, max(size, wanted // matched) if matched else GROWTH * size)
 
 
 def places(
@@ -128,9 +137,34 @@ def _passing(connection: Connection, selection: Selection, keys: Sequence[Key]) 
         return keys
     indexes = [key[-1] for key in keys]
     rows = reads.rows_at(connection, selection.log.log_id, indexes, reads.CHECKED)
-    chunk = _Chunk(connection, selection, {row.idx: _document(row) for row in rows})
+    chunk = _Chunk(connection, selection, _Documents({row.idx: row for row in rows}))
     found = set.intersection(*(check(chunk) for check in selection.checks))
     return [key for key in keys if key[-1] in found]
+
+
+class _Documents(Mapping[int, Event]):
+    """Events of rows, parsed when they are looked at."""
+
+    def __init__(self, rows: Mapping[int, EventRow]) -> None:
+        self._rows = rows
+        self._parsed: dict[int, Event] = {}
+
+    def __getitem__(self, index: int) -> Event:
+        if index not in self._parsed:
+            row = self._rows[index]
+            found = document(row.body, row.received_at, row.ingested_by, row.channel_id)
+            self._parsed[index] = found
+        return self._parsed[index]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def bodies(self) -> dict[int, bytes]:
+        """The events as they are stored."""
+        return {index: row.body for index, row in self._rows.items()}
 
 
 @dataclass(frozen=True)
@@ -139,14 +173,15 @@ class _Chunk:
 
     connection: Connection
     selection: Selection
-    documents: Mapping[int, Event]
+    documents: _Documents
+
+    @cached_property
+    def bodies(self) -> Mapping[int, bytes]:
+        """The events as they are stored."""
+        return self.documents.bodies()
 
     def indexed(self, expression: Expression) -> set[int]:
         """Which of them the terms index finds."""
         log, low, high = self.selection.log, min(self.documents), max(self.documents) + 1
         found = reads.read_indexes(self.connection, Selection(log, low, high, expression))
         return found & self.documents.keys()
-
-
-def _document(row: EventRow) -> Event:
-    return document(row.body, row.received_at, row.ingested_by, row.channel_id)

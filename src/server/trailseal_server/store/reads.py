@@ -139,7 +139,7 @@ def rows_at(
     else:
         chosen = some(connection, indexes)
     statement = select(*columns).where(events.c.log_id == log_id, chosen)
-    rows = {row.idx: row for row in connection.execute(statement)}
+    rows = {row.idx: row for row in connection.execute(statement).all()}
     return [rows[index] for index in indexes]
 
 

@@ -11,6 +11,7 @@ Rules:
   than `MAX_SORTED` candidates are refused. A place is then (how many came before, index).
 """
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -29,6 +30,7 @@ from .selections import Order, Selection
 from .terms import exact_token
 
 MAX_SORTED = 100_000  # candidates that are sorted: a few seconds
+MAX_REMEMBERED = 5_000  # that are sorted once for all pages: 40 kB (known.py)
 MAX_KEY = 256  # characters: bounds the memory of a sort
 FEW = 500  # matches that are sorted at once: some milliseconds
 MAX_VALUES = 200  # distinct values that are read one by one
@@ -120,8 +122,15 @@ def _sorted(
     connection: Connection, selection: Selection, order: Order, size: int, after: Key | None
 ) -> Places:
     start = 0 if after is None else after[0]
-    indexes = sorted_indexes(connection, selection, order)
-    if after is not None and indexes[start - 1 : start] != [after[1]]:
+    known, log = selection.known, selection.log
+    bounds = (selection.low, selection.high, selection.occurred)
+    key = ("sorted", selection.match, selection.sort, order, bounds)
+    indexes = None if known is None else known.get(log, key)
+    if indexes is None:
+        indexes = array("q", sorted_indexes(connection, selection, order))
+        if known is not None and len(indexes) <= MAX_REMEMBERED:
+            known.learn(log, key, indexes)
+    if after is not None and list(indexes[start - 1 : start]) != [after[1]]:
         raise _lost()
     found: list[Key] = [
         (place, index) for place, index in enumerate(indexes[start : start + size], start + 1)

@@ -126,9 +126,7 @@ def _tile(log_id: str, level: int, n: int, entries: Sequence[bytes]) -> dict[str
 
 # Written out: a proof reads five tiles, and building a statement costs more than reading one.
 _DATA = "SELECT data FROM tiles WHERE log_id = {0} AND level = {0} AND n = {0}"
-_LEAVES = (
-    "SELECT leaf_hash FROM events WHERE log_id = {0} AND idx BETWEEN {0} AND {0} ORDER BY idx"
-)
+_LEAVES = "SELECT leaf_hash FROM events WHERE log_id = {0} AND idx BETWEEN {0} AND {0} ORDER BY idx"
 _ROOTS = (
     "SELECT root FROM tiles WHERE log_id = {0} AND level = {0} AND n BETWEEN {0} AND {0} ORDER BY n"
 )
