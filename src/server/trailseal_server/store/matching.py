@@ -9,7 +9,6 @@ Rules:
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 from sqlalchemy import Connection
@@ -175,7 +174,7 @@ class _Chunk:
     selection: Selection
     documents: _Documents
 
-    @cached_property
+    @property
     def bodies(self) -> Mapping[int, bytes]:
         """The events as they are stored."""
         return self.documents.bodies()
