@@ -89,10 +89,12 @@ def _in_time(connection: Connection, selection: Selection, order: Order, limit: 
     """The first indexes in a range of `occurred_at`: at the end that is asked for, else between the
     first and the last event of that time, so that a time long ago is not searched for in all events
     since."""
-    near, rest = selection.split(order, LOOK)
-    found = lookups.indexes(connection, near, order, limit, walk=True)
-    if len(found) == limit or rest.low >= rest.high:
-        return found
+    known, found, rest = selection.known, list[int](), selection
+    if known is None or known.get(selection.log, ("span", selection.occurred)) is None:
+        near, rest = selection.split(order, LOOK)
+        found = lookups.indexes(connection, near, order, limit, walk=True)
+        if len(found) == limit or rest.low >= rest.high:
+            return found
     near, rest = _spanned(connection, rest).split(order, NEAR)
     found += lookups.indexes(connection, near, order, limit - len(found), walk=True)
     return found + lookups.indexes(connection, rest, order, limit - len(found))
