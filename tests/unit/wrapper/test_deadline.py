@@ -13,7 +13,7 @@ from trailseal import AsyncClient, Client, errors
 from .conftest import Script, Side, make_key
 
 DEADLINE = 0.5  # seconds
-SLACK = 5.0  # seconds, of a busy machine; tests/faults/test_d_deadlines… measures the promise's 0.25
+SLACK = 5.0  # seconds: the machine may be busy; the promise of 0.25 is measured in tests/faults
 DRIP = 0.02  # seconds between two bytes
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\nContent-Type: application/json\r\n\r\n"
