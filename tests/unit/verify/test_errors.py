@@ -38,6 +38,25 @@ def test_an_integrity_error_survives_pickling_and_copying(error) -> None:
     assert raised.code
 
 
+def test_only_our_own_errors_become_findings() -> None:
+    """Whatever else goes wrong ends the check: there is no verdict then."""
+    faults = errors.Faults()
+    with faults:
+        raise errors.ProofError("it does not hold")
+    for error in (ValueError, KeyboardInterrupt, errors.TrailSealError):
+        with pytest.raises(error), faults:
+            raise error
+    assert [str(fault.args[0]) for fault in faults] == ["it does not hold"]
+
+
+def test_advice_follows_a_message_after_one_full_stop() -> None:
+    """However the message ends; what a client adds is missing at first."""
+    error = errors.MalformedError(".a file ends early. ")
+    assert str(error) == f".a file ends early. . {error.advice}"
+    assert str(errors.MalformedError("it X.")) == f"it X. {error.advice}"
+    assert error.subject is None
+
+
 def test_errors_cost_no_cryptography() -> None:
     """`trailseal.verify.errors` loads nothing that has to be installed."""
     code = (

@@ -96,3 +96,25 @@ def test_a_checkpoint_has_one_spelling() -> None:
     ):
         with pytest.raises(MalformedError):
             Checkpoint.parse(bad)
+
+
+def test_a_note_may_have_empty_lines_and_as_many_bytes_and_signatures_as_its_limits(log) -> None:
+    """The last empty line is where its signatures begin."""
+    key = VerifierKey.parse(log.verifier_key)
+    signed = log.note("hello\n\nworld\n")
+    assert Note.parse(signed).text == "hello\n\nworld\n"
+    Note.parse(signed).verify([key], log.origin)
+    line = log.note("hello\n").removeprefix("hello\n")
+    room = 65_536 - len(line.encode())
+    assert len(Note.parse("x" * (room - 1) + "\n" + line).text) == room
+    with pytest.raises(MalformedError, match="longer than 65536 bytes"):
+        Note.parse("x" * room + "\n" + line)
+    many = "text\n\n" + "".join(f"\u2014 key{n} AAAAAAA=\n" for n in range(100))
+    assert len(Note.parse(many).signatures) == 100
+
+
+def test_a_wrong_signature_is_that_of_its_name(log) -> None:
+    """A note may have several."""
+    wrong = "hello\n\n" + log.note("other\n").split("\n\n")[1]
+    with pytest.raises(ProofError, match=r"the signature of 'log.example.com/org_789' is wrong"):
+        Note.parse(wrong).verify([VerifierKey.parse(log.verifier_key)], log.origin)
