@@ -18,6 +18,7 @@ import orjson
 from sqlalchemy import ColumnElement, Connection, bindparam, select, text
 
 from . import lookups
+from .driver import binary
 from .known import MAX_RUN, Run
 from .records import EventRow
 from .schema import events
@@ -141,7 +142,8 @@ def rows_at(
     else:
         chosen = some(connection, indexes)
     statement = select(*columns).where(events.c.log_id == log_id, chosen)
-    rows = {row.idx: row for row in connection.execute(statement).all()}
+    with binary(connection):
+        rows = {row.idx: row for row in connection.execute(statement).all()}
     return [rows[index] for index in indexes]
 
 
