@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import httpx
 
+from trailseal import _idle
 from trailseal._deadline import install
 from trailseal.config import Connection
 from trailseal.errors import ConfigurationError
@@ -55,7 +56,7 @@ def asynchronous(connection: Connection) -> httpx.AsyncClient:
             max_connections=connection.max_connections,
             keepalive=KEEPALIVE_EXPIRY,
         )
-    return _made(httpx.AsyncClient, connection, transport=transport)
+    return _idle.install(_made(httpx.AsyncClient, connection, transport=transport))
 
 
 def _fast(connection: Connection) -> bool:

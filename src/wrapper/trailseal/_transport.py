@@ -1,5 +1,5 @@
-"""Sends one attempt, and says how it went. With `_connect`, `_deadline`, `_large` and `_aiohttp`
-the only module that reaches httpx.
+"""Sends one attempt, and says how it went. With `_connect`, `_deadline`, `_idle`, `_large` and
+`_aiohttp` the only module that reaches httpx.
 
 1. Nothing is opened before the first request; then one connection pool serves all calls.
 2. What httpx raises becomes an `Outcome`; no exception of httpx leaves here.
