@@ -189,6 +189,27 @@ def test_checkpoints_proofs_and_tiles(client: httpx.Client, log_id: str) -> None
     assert keys[0]["verifier_key"].startswith(second["origin"])
 
 
+@pytest.mark.parametrize(
+    ("path", "given", "code"),
+    [
+        ("proofs/inclusion", {"index": 1}, "event_not_found"),
+        ("proofs/inclusion", {"index": 0, "tree_size": 2}, "checkpoint_not_found"),
+        ("proofs/consistency", {"first": 2}, "request_invalid"),
+        ("proofs/consistency", {"first": 1, "second": 2}, "checkpoint_not_found"),
+        ("checkpoints/2", {}, "checkpoint_not_found"),
+        ("logs/{log_id}/tiles", {"path": "tile/0/000.p/2"}, "request_invalid"),
+    ],
+)
+def test_what_the_tree_has_not_reached_is_refused(
+    client: httpx.Client, log_id: str, path: str, given: dict[str, Any], code: str
+) -> None:
+    """A log of one event, sealed: of what lies beyond it there is no proof, checkpoint or tile."""
+    _log(client, log_id, "one")
+    client.post(f"/v1/logs/{log_id}/seal").raise_for_status()
+    answer = client.get(f"/v1/{path.format(log_id=log_id)}", params={"log_id": log_id, **given})
+    assert answer.json()["code"] == code
+
+
 def test_a_public_log_is_read_without_a_key(
     server: Any, client: httpx.Client, log_id: str, make_client: Callable[..., httpx.Client]
 ) -> None:

@@ -83,7 +83,9 @@ class Reader:
         for value in list(self._names.values()):
             if isinstance(value, trailseal.Client | trailseal.Audit):
                 value.close()
-        logging.getLogger("trailseal").setLevel(logging.NOTSET)  # a page shows how to set it
+        logger = logging.getLogger("trailseal")  # pages show how to set it
+        logger.setLevel(logging.NOTSET)
+        logger.handlers.clear()
 
     def follow(self, page: Path) -> None:
         """Do all that a page shows."""

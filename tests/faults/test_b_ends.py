@@ -100,14 +100,17 @@ for number in range(3):
     pid = os.fork()
     if not pid:
         many(f"child{number}", 50)
-        ok = audit.flush(20)
+        ok = audit.flush(60)
         stats = audit.stats()
-        os._exit(0 if ok and stats.delivered == 50 and stats.adopted == 0 else 3)
+        if not ok or (stats.delivered, stats.adopted) != (50, 0):
+            os.write(2, f"child{number}: {ok} {stats}\\n".encode())
+            os._exit(3)
+        os._exit(0)
     children.append(pid)
 many("after", 50)
 busy.join()
 codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children]
-assert audit.flush(20)
+assert audit.flush(60)
 assert codes == [0, 0, 0], codes
 assert audit.stats().delivered == 400, audit.stats()
 """

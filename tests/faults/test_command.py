@@ -16,7 +16,7 @@ from trailseal.verify import ProofError, VerifierKey
 from trailseal.verify.note import Note
 from trailseal_server.store import Store
 
-WAIT_S = 30.0
+WAIT_S = 90.0  # a start takes 2 s; of a busy machine it may take ten times as long
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 

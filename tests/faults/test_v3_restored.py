@@ -20,8 +20,9 @@ from sqlalchemy import make_url
 from trailseal.verify import CheckpointForkError, VerifierKey, open_checkpoint
 from trailseal.verify.merkle import verify_consistency
 from trailseal_server.last_checkpoint import SUFFIX
+from trailseal_server.log import consistency_ranges, proof
 from trailseal_server.store import Store
-from trailseal_server.trees import Trees
+from trailseal_server.store.tiles import NodeReader
 
 from .servers import DEADLINE_S, Process
 
@@ -124,7 +125,8 @@ def consistency(url: str, old: int, new: int) -> list[bytes]:
     """The proof that the database's own tree gives."""
     store = Store.open(url)
     try:
-        return Trees(store).consistency_proof("main", old, new)
+        with store.read() as connection:
+            return proof(consistency_ranges(old, new), NodeReader(connection, "main", new))
     finally:
         store.close()
 

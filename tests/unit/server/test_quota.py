@@ -57,7 +57,7 @@ def test_sums_that_cannot_be_read_stay_due_and_are_told(
     limited(trail)
     quotas = Quotas()
     monkeypatch.setattr(quota, "RETRY_S", -1.0)  # at once
-    away = Store(f"sqlite:///{Path(__file__).parent}")  # a folder is no database
+    away = Store.attach(f"sqlite:///{Path(__file__).parent}")  # a folder is no database
     with trail.store.write() as connection:
         log = logs.find(connection, "one", lock=True)
         assert log is not None

@@ -15,7 +15,7 @@ from .. import log as tree
 from . import checkpoints
 from .checkpoints import CheckpointRow
 from .logs import LogRow
-from .tiles import NodeReader
+from .tiles import Kept, NodeReader
 
 
 class Prover:
@@ -27,7 +27,7 @@ class Prover:
         found = checkpoint or checkpoints.at(connection, log.log_id, log.sealed_size)
         self.checkpoint = found
         self.size = 0 if found is None else found.tree_size
-        self._read = cache(NodeReader(connection, log.log_id, self.size))
+        self._read = cache(NodeReader(connection, log.log_id, self.size, Kept.of(connection)))
 
     def proof(self, index: int) -> dict[str, Any]:
         """The contract's `EventProof`; empty while no checkpoint covers the event."""

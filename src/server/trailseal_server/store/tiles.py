@@ -10,10 +10,14 @@ Rules:
 """
 
 import re
+from collections import OrderedDict
 from collections.abc import Sequence
 from functools import lru_cache
+from threading import Lock
+from typing import ClassVar
+from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, Engine, insert, select
 
 from ..log import HASH_BYTES, extend, fold, node_hash, split
 from .driver import cursor
@@ -22,6 +26,7 @@ from .schema import events, tiles
 HEIGHT = 8
 WIDTH = 1 << HEIGHT
 TILES = 256  # whose nodes are kept: those above 16 million leaves; some 8 MB
+MAX_KEPT = 256  # tiles of one database: 2 MiB
 MAX_LEVEL = 5  # 256**6 leaves are beyond terms.ROW_BITS
 
 _PATH = re.compile(
@@ -54,13 +59,44 @@ def write_complete(connection: Connection, log_id: str, size: int, leaves: Seque
         entries = _roots(connection, log_id, level, start, after - start)
 
 
-class NodeReader:
-    """Reads nodes of one log's tree of `size` leaves; keeps the tiles it has read."""
+class Kept:
+    """Tiles of a database that nearly every proof needs: those above the leaves, and those where a
+    tree ends. They never change, for a log's leaves are only added to. Safe for threads."""
 
-    def __init__(self, connection: Connection, log_id: str, size: int) -> None:
+    _of: ClassVar = WeakKeyDictionary[Engine, "Kept"]()
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._tiles = OrderedDict[tuple[str, int, int, int], bytes]()
+
+    @classmethod
+    def of(cls, connection: Connection) -> "Kept":
+        """Those of a connection's database."""
+        return cls._of.setdefault(connection.engine, cls())
+
+    def get(self, key: tuple[str, int, int, int]) -> bytes | None:
+        """The tile of this log, level, number and width; None if it is not kept."""
+        return self._tiles.get(key)
+
+    def keep(self, key: tuple[str, int, int, int], tile: bytes) -> None:
+        """Keep a tile in the place of the one that was read first."""
+        with self._lock:
+            self._tiles[key] = tile
+            if len(self._tiles) > MAX_KEPT:
+                self._tiles.popitem(last=False)
+
+
+class NodeReader:
+    """Reads nodes of one log's tree of `size` leaves; keeps the tiles it has read, and looks into
+    `kept` for those of others."""
+
+    def __init__(
+        self, connection: Connection, log_id: str, size: int, kept: Kept | None = None
+    ) -> None:
         self._connection = connection
         self._log_id = log_id
         self._size = size
+        self._kept = kept
         self._read: dict[tuple[int, int], bytes] = {}
 
     def __call__(self, level: int, index: int) -> bytes:
@@ -77,6 +113,16 @@ class NodeReader:
 
     def _tile(self, level: int, n: int) -> bytes:
         width = min(WIDTH, (self._size >> HEIGHT * level) - n * WIDTH)
+        if self._kept is None or (level == 0 and width == WIDTH):
+            return self._stored(level, n, width)
+        key = self._log_id, level, n, width
+        tile = self._kept.get(key)
+        if tile is None:
+            tile = self._stored(level, n, width)
+            self._kept.keep(key, tile)
+        return tile
+
+    def _stored(self, level: int, n: int, width: int) -> bytes:
         if width == WIDTH:
             found = _hashes(self._connection, _DATA, (self._log_id, level, n))
             return b"".join(_exactly(1, found, WIDTH * HASH_BYTES))
