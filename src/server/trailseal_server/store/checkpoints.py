@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, select, update
 
 from . import logs, micros
+from .driver import cursor
 from .inserts import insert_missing
 from .schema import checkpoints, meta
 from .schema import logs as logs_table
@@ -25,6 +26,14 @@ class CheckpointRow:
     root_hash: bytes
     note: str
     published_at: int
+
+
+# Written out, for each proof reads one (driver.py).
+_SELECT = f"SELECT {', '.join(CheckpointRow.__slots__)} FROM checkpoints"  # noqa: S608 - names
+_AT = {
+    name: f"{_SELECT} WHERE log_id = {mark} AND tree_size = {mark}"
+    for name, mark in (("sqlite", "?"), ("postgresql", "%s"))
+}
 
 
 def record(connection: Connection, row: CheckpointRow, *, after: int) -> bool:
@@ -44,9 +53,9 @@ def record(connection: Connection, row: CheckpointRow, *, after: int) -> bool:
 
 def at(connection: Connection, log_id: str, tree_size: int) -> CheckpointRow | None:
     """The checkpoint of exactly this tree size."""
-    where = (checkpoints.c.log_id == log_id) & (checkpoints.c.tree_size == tree_size)
-    row = connection.execute(select(checkpoints).where(where)).one_or_none()
-    return None if row is None else CheckpointRow(**row._asdict())
+    with cursor(connection) as on:
+        row = on.execute(_AT[connection.dialect.name], (log_id, tree_size)).fetchone()
+    return None if row is None else CheckpointRow(*row)
 
 
 def latest(connection: Connection, log_id: str) -> CheckpointRow | None:
