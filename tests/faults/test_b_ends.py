@@ -167,6 +167,7 @@ def test_b3_gunicorn_with_preload(place: Place, worker: str, tmp_path: Path) -> 
     given = {"URL": place.server.url, "KEY": place.server.key or "", "LOG": place.log_id}
     port = _free_port()
     command = [sys.executable, "-m", "gunicorn", "--preload", "-w", "2", "-k", worker]
+    command += ["--graceful-timeout", "5"]  # gevent's may wait so long for nothing, without us too
     child = subprocess.Popen(
         [*command, "--threads", "2", "-b", f"127.0.0.1:{port}", "served:app"],
         cwd=tmp_path,
