@@ -1,5 +1,5 @@
-"""Sends one attempt, and says how it went. With `_connect`, `_deadline`, `_idle`, `_large` and
-`_aiohttp` the only module that reaches httpx.
+"""Sends one attempt, and says how it went. With `_failures`, `_connect`, `_deadline`, `_idle`,
+`_large` and `_aiohttp` the only module that reaches httpx.
 
 1. Nothing is opened before the first request; then one connection pool serves all calls.
 2. What httpx raises becomes an `Outcome`; no exception of httpx leaves here.
@@ -13,19 +13,18 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import urlsplit
 
 from trailseal._body import Body
+from trailseal._failures import failed, of_httpx, raised
 from trailseal._flow import Attempt, Outcome, Request
 from trailseal._large import pieces
 from trailseal._watch import Watch, note
 from trailseal.config import Connection, Settings
-from trailseal.errors import ClosedError, ConfigurationError, TransportError, from_transport
+from trailseal.errors import ClosedError, ConfigurationError
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -34,13 +33,11 @@ if TYPE_CHECKING:
     from trailseal_api.client import AuthenticatedClient
 
 CONNECT_TIMEOUT = 5.0  # seconds: a server that is there accepts at once, and another try is better
-MAX_CAUSES = 8  # exceptions below one of httpx: four, where anyio tries several addresses
-BROKEN = {"ReadError": "closed or cut off", "RemoteProtocolError": "cut off, or no HTTP"}
 MAX_URLS = 256  # parsed URLs kept: few paths make up most calls
 
 
 class _Base:
-    """What both transports share: how requests are made, and what failures mean."""
+    """What both transports share: how requests are made."""
 
     def __init__(self, settings: Settings, connection: Connection) -> None:
         self._settings, self._connection, self._hooks = settings, connection, settings.hooks
@@ -118,39 +115,6 @@ class _Base:
         """A body's pieces as this side sends them."""
         return chunks
 
-    def _failure(self, request: Request, error: Exception) -> TransportError:
-        """Judge an exception of httpx by whether the request may have reached the server."""
-        import httpx  # noqa: PLC0415  # rule 7
-
-        reason = type(error).__name__
-        place = self._place(request.url)
-        unsent = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
-        if isinstance(error, (*unsent, httpx.UnsupportedProtocol, httpx.InvalidURL)):
-            return _failed(request, "connect", f"{place}: {_system_reason(error) or reason}")
-        if isinstance(error, httpx.TimeoutException):
-            return _failed(request, "timeout", place)
-        reason = _system_reason(error) or BROKEN.get(reason, reason)
-        if place.startswith("http:") and not str(error).startswith("peer closed"):  # in a body
-            reason = f"{reason}; is it https?"
-        return _failed(request, "read", f"{place}: {reason}")
-
-    def _place(self, url: str) -> str:
-        """Where a request went, without what may be a permission; and whether by a proxy."""
-        if url.startswith("/"):
-            place = self._settings.base_url
-        else:
-            parts = urlsplit(url)
-            place = f"{parts.scheme}://{parts.netloc}"
-        proxy = self._connection.proxy
-        if proxy is None and self._connection.trust_env and self._connection.http_client is None:
-            from urllib.request import getproxies, proxy_bypass  # noqa: PLC0415  # for failures only
-
-            known, parts = getproxies(), urlsplit(place)
-            if not proxy_bypass(parts.hostname or ""):
-                proxy = known.get(parts.scheme) or known.get("all")
-        host = urlsplit(proxy or "").netloc.rpartition("@")[2]
-        return f"{place} by the proxy {host}" if host else place
-
     def _generated(self) -> AuthenticatedClient:
         if self._api is None:
             from trailseal_api.client import AuthenticatedClient  # noqa: PLC0415  # few need it
@@ -207,10 +171,10 @@ class Transport(_Base):
                     return note(attempt.request, body.finish())
                 finally:
                     response.close()
-        except _failures() as error:
+        except raised() as error:
             if time.monotonic() >= deadline:
-                return _failed(attempt.request, "deadline", "the answer took too long")
-            return self._failure(attempt.request, error)
+                return failed(attempt.request, "deadline", "the answer took too long")
+            return of_httpx(attempt.request, error, self._settings.base_url, self._connection)
 
     def _sent(self, attempt: Attempt, request: httpx.Request) -> httpx.Response:
         if self._handle and attempt.request.url.startswith("/"):
@@ -284,12 +248,12 @@ class AsyncTransport(_Base):
                         await chunks.aclose()
         except TimeoutError:
             await self._swept(request)
-            return _failed(attempt.request, "deadline", "the answer took too long")
+            return failed(attempt.request, "deadline", "the answer took too long")
         except asyncio.CancelledError:
             await self._swept(request)
             raise
-        except _failures() as error:
-            return self._failure(attempt.request, error)
+        except raised() as error:
+            return of_httpx(attempt.request, error, self._settings.base_url, self._connection)
 
     async def _swept(self, request: httpx.Request | None) -> None:
         if self._http is not None:
@@ -319,13 +283,6 @@ class AsyncTransport(_Base):
             await self._http.aclose()
 
 
-def _failures() -> tuple[type[Exception], ...]:
-    """What httpx raises."""
-    import httpx  # noqa: PLC0415  # rule 7
-
-    return (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError)
-
-
 def _headers(response: httpx.Response) -> dict[str, str]:
     """Names in lower case; repeated ones are joined (RFC 9110, 5.3)."""
     headers: dict[str, str] = {}
@@ -333,21 +290,3 @@ def _headers(response: httpx.Response) -> dict[str, str]:
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
         headers[key] = f"{headers[key]}, {text}" if key in headers else text
     return headers
-
-
-def _system_reason(error: BaseException) -> str | None:
-    """The system's own words below an error, such as `Connection refused`."""
-    cause: BaseException | None = error
-    for _ in range(MAX_CAUSES):
-        cause = cause and (cause.__cause__ or cause.__context__)
-        if isinstance(cause, OSError) and cause.strerror:
-            if cause.strerror.startswith("Connect call failed"):  # asyncio's words
-                return os.strerror(cause.errno or 0)
-            return cause.strerror.partition(" (_ssl.c")[0]
-    return None
-
-
-def _failed(request: Request, phase: Any, reason: str) -> TransportError:
-    error = from_transport(phase, reason, request.headers.get("Request-Id"))
-    note(request, error)
-    return error
