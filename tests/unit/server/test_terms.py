@@ -129,3 +129,17 @@ def test_the_pending_list_is_emptied_between_appends(postgresql_store: Store) ->
         left = "SELECT gin_clean_pending_list('terms_by_doc')"
         assert connection.exec_driver_sql(left).scalar_one() == 0
         connection.execute(text("DELETE FROM terms"))
+
+
+def test_upkeep_that_cannot_be_done_is_told_once(
+    postgresql: Callable[[], str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Appends go on without it, and the log does not say it again for each thousand events."""
+    store = Store.open(postgresql())
+    with store.write() as connection:
+        connection.execute(text("DROP INDEX terms_by_doc"))
+    upkeep = Upkeep(store)
+    for _ in range(3):
+        upkeep.after(EVENTS)
+    store.close()
+    assert caplog.text.count("the terms index's pending list stays as it is") == 1

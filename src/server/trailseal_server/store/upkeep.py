@@ -22,6 +22,7 @@ class Upkeep:
         self._store = store
         self._needed = store.engine.dialect.name == "postgresql"
         self._events = 0
+        self._said: str | None = None  # of the last failure: not again for each thousand events
 
     def after(self, events: int) -> None:
         """So many events were appended. Never raises: what is not done now is done later."""
@@ -33,4 +34,7 @@ class Upkeep:
             with self._store.write() as connection:
                 connection.exec_driver_sql(_CLEAN)
         except Exception as error:  # noqa: BLE001 - the index is whole with or without it
-            _log.warning("the terms index's pending list stays as it is\n%s", account(error))
+            said = account(error)
+            if said != self._said:
+                _log.warning("the terms index's pending list stays as it is\n%s", said)
+            self._said = said
