@@ -3,11 +3,12 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -136,3 +137,30 @@ def test_a_server_that_cannot_start_ends_with_its_reason(tmp_path: Path) -> None
     assert done.returncode == 1
     assert "signing.key" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="connections are looked for in /proc")
+def test_workers_have_as_many_connections_each(tmp_path: Path) -> None:
+    """Connections that arrive all at once are shared: no process does the work of both."""
+    with serving(f"sqlite:///{tmp_path}/a.db", tmp_path) as (process, at), ExitStack() as all_:
+        port = int(at.rpartition(":")[2])
+        clients = [
+            all_.enter_context(socket.create_connection(("127.0.0.1", port), WAIT_S))
+            for _ in range(REQUESTS)
+        ]
+        for client in clients:
+            client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        for client in clients:
+            assert client.recv(1024).startswith(b"HTTP/1.1 200")
+        counts = [connections(pid, port) for pid in children(process)]
+        assert sum(counts) == REQUESTS
+        assert max(counts) - min(counts) <= REQUESTS // 4, counts  # 2, on a machine at rest
+
+
+def connections(pid: int, port: int) -> int:
+    """How many a server process has open on its port (Linux)."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    mine = {f"socket:[{line[9]}]" for line in lines if line[1].endswith(f":{port:04X}")}
+    listening = {f"socket:[{line[9]}]" for line in lines if line[3] == "0A"}
+    files = [str(file.readlink()) for file in Path(f"/proc/{pid}/fd").iterdir()]
+    return sum(file in mine - listening for file in files)

@@ -8,6 +8,7 @@ Rules:
   what was accepted is written, and the process exits with 0.
 """
 
+import asyncio
 import gc
 import logging
 import signal
@@ -38,6 +39,7 @@ from .services import Services, bootstrap
 from .settings import Settings
 from .signer import Signer
 from .store import Store
+from .turns import Turn
 from .workers import Configure, run_workers
 
 GC_THRESHOLD = 100_000  # objects more than before; batches hold many, few of them in a cycle
@@ -149,30 +151,58 @@ def _serve(
         work(settings, listener, announce)
 
 
-def work(settings: Settings, listener: socket.socket, announce: Callable[[], object]) -> None:
-    """One server in a process of its own, until SIGINT or SIGTERM."""
+def work(
+    settings: Settings,
+    listener: socket.socket,
+    announce: Callable[[], object],
+    turn: Turn | None = None,
+) -> None:
+    """One server in a process of its own, until SIGINT or SIGTERM. `turn`: one of several."""
     bound_arenas()
     gc.freeze()  # what is loaded now stays
     gc.set_threshold(GC_THRESHOLD)
-    Server(settings, announce).run([listener])
+    Server(settings, announce, turn).run([listener])
 
 
 class Server(uvicorn.Server):
     """A server that says when it has started, and ends waiting requests when it stops."""
 
-    def __init__(self, settings: Settings, announce: Callable[[], object] = lambda: None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        announce: Callable[[], object] = lambda: None,
+        turn: Turn | None = None,
+    ) -> None:
         self._app = create_app(settings)
         self._announce = announce
+        self._turn = turn
         super().__init__(_config(settings, self._app))
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        await super().startup([] if self._turn else sockets)
+        if self._turn and sockets:
+            self._turn.start(sockets[0], self._protocol, lambda: len(self.server_state.connections))
         if self.started:
             self._announce()
 
+    async def on_tick(self, counter: int) -> bool:
+        if self._turn:
+            self._turn.publish()
+        return await super().on_tick(counter)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._app.state.services.stopping.set()
+        if self._turn:
+            await self._turn.stop()
         await super().shutdown(sockets)
+
+    def _protocol(self) -> asyncio.Protocol:
+        """What speaks HTTP on one connection, as uvicorn makes it."""
+        made: Any = self.config.http_protocol_class
+        protocol: asyncio.Protocol = made(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return protocol
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if sig == signal.SIGTERM:  # asked for: the exit code is 0, not that of a killed process

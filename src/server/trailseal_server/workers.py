@@ -1,7 +1,8 @@
 """Several server processes behind one address, so that a server has more than one core.
 
 Rules:
-- Each is a whole server (app.py) on the same database and the same listening socket.
+- Each is a whole server (app.py) on the same database and the same listening socket, whose
+  connections they take in turn (turns.py).
 - One that dies is replaced: at once, or a second after its start if it never served. Only where
   the first ones do not start, the next would fail too: that ends them all.
 - SIGINT and SIGTERM end all of them, each as it would end alone. If the supervisor is killed, they
@@ -26,6 +27,7 @@ from tempfile import TemporaryDirectory
 from .limits import SHUTDOWN_DEADLINE
 from .memory import bound_arenas
 from .settings import METRICS_DIR, Settings
+from .turns import Turn, Turns
 
 START_DEADLINE = 60.0  # seconds for all to serve: one of them may have to migrate the database
 AGAIN_S = 1.0  # between two starts of a process that dies before it serves
@@ -52,7 +54,10 @@ def run_workers(
     handlers = {each: signal.signal(each, lambda *_: ending.set()) for each in _SIGNALS}
     with TemporaryDirectory(prefix="trailseal-metrics-") as folder:
         os.environ[METRICS_DIR] = folder
-        workers = [_Worker(settings, listener, configure) for _ in range(settings.workers)]
+        turns = Turns(settings.workers)
+        workers = [
+            _Worker(settings, listener, configure, turns, n) for n in range(settings.workers)
+        ]
         try:
             _await_start(workers, ending)
             if not ending.is_set():
@@ -72,11 +77,20 @@ def run_workers(
 class _Worker:
     """A process, and the next one when it has died."""
 
-    def __init__(self, settings: Settings, listener: socket.socket, configure: Configure) -> None:
-        self._given = settings, listener, configure
+    def __init__(
+        self,
+        settings: Settings,
+        listener: socket.socket,
+        configure: Configure,
+        turns: Turns,
+        number: int,
+    ) -> None:
+        self._given = settings, listener, configure, turns, number
+        self._turns, self._number = turns, number
         self.process, self.serves = self._start()
 
     def replace(self) -> None:
+        self._turns.withdraw(self._number)
         if not self.serves.is_set():
             time.sleep(max(0.0, self._began + AGAIN_S - time.monotonic()))
         _log.error("process %s ended with %s", self.process.pid, self.process.exitcode)
@@ -107,14 +121,21 @@ def _end(workers: list[_Worker]) -> None:
         each.process.kill()
 
 
-def _work(settings: Settings, listener: socket.socket, configure: Configure, serves: Event) -> None:
+def _work(  # noqa: PLR0917 - as _Worker gives it
+    settings: Settings,
+    listener: socket.socket,
+    configure: Configure,
+    turns: Turns,
+    number: int,
+    serves: Event,
+) -> None:
     """One process: a server that announces itself, and that ends with its supervisor."""
     from .app import work  # noqa: PLC0415 - in the new process, with METRICS_DIR in place
 
     bound_arenas()
     configure()
     threading.Thread(target=_end_with_parent, name="trailseal-parent", daemon=True).start()
-    work(settings, listener, serves.set)
+    work(settings, listener, serves.set, Turn(turns, number))
 
 
 def _end_with_parent() -> None:
