@@ -35,7 +35,7 @@ from trailseal.errors import (
 MAX_EVENTS = 1000  # of the contract
 MAX_BYTES = (10 << 20) - (64 << 10)  # of the contract's 10 MiB, less the envelope
 
-TOGETHER = 100  # events of a list that are checked at once
+TOGETHER = 250  # events of a list that are checked at once: more do not fit into a usual cache
 
 
 def check_events(events: object) -> None:

@@ -14,7 +14,10 @@ from typing import Any
 Accepts = Callable[[Any], object]  # what counts is whether it is true
 Column = Callable[[list[Any]], bool]
 
-_DICT, _LIST, _TEXT = {dict}, {list}, {str}
+
+def are(kind: type, values: list[Any]) -> bool:
+    """Whether all are exactly of a type."""
+    return [*map(type, values)].count(kind) == len(values)
 
 
 def each(accepts: Accepts) -> Column:
@@ -24,9 +27,9 @@ def each(accepts: Accepts) -> Column:
 
 def is_texts(values: list[Any], shortest: int, longest: int) -> bool:
     """Whether all are exactly `str`, and of so many characters."""
-    if {*map(type, values)} != _TEXT:
-        return not values
-    lengths = {*map(len, values)}
+    if not are(str, values):
+        return False
+    lengths = {*map(len, values)} or {shortest}
     return min(lengths) >= shortest and max(lengths) <= longest
 
 
@@ -39,9 +42,9 @@ def arrays(items: Column, longest: int) -> Column:
     """Lists of at most so many items."""
 
     def column(values: list[Any]) -> bool:
-        if {*map(type, values)} != _LIST:
-            return not values
-        return max(map(len, values)) <= longest and items([*chain.from_iterable(values)])
+        if not are(list, values) or max(map(len, values), default=0) > longest:
+            return False
+        return items([*chain.from_iterable(values)])
 
     return column
 
@@ -51,8 +54,8 @@ def records(fields: Mapping[str, Column], required: Iterable[str]) -> Column:
     known = frozenset(fields)
 
     def column(values: list[Any]) -> bool:
-        if {*map(type, values)} != _DICT:
-            return not values
+        if not are(dict, values):
+            return False
         sizes = {*map(len, values)}
         for size in sizes:
             rows = values if len(sizes) == 1 else [row for row in values if len(row) == size]
@@ -74,10 +77,17 @@ def _table(rows: list[dict[str, Any]], known: frozenset[str]) -> dict[str, list[
     """The values by name, of mappings of one size; None for a name that is not known."""
     if not known.issuperset(rows[0]):
         return None
-    try:  # most often all have the same names
+    if table := same_names(rows):  # most often
+        return table
+    names = {*chain.from_iterable(rows)}
+    if not known.issuperset(names):
+        return None
+    return {name: [row[name] for row in rows if name in row] for name in names}
+
+
+def same_names(rows: list[dict[Any, Any]]) -> dict[Any, list[Any]] | None:
+    """The values by name, of mappings of one size; None where their names differ."""
+    try:
         return {name: [*map(itemgetter(name), rows)] for name in rows[0]}
     except KeyError:
-        names = {*chain.from_iterable(rows)}
-        if not known.issuperset(names):
-            return None
-        return {name: [row[name] for row in rows if name in row] for name in names}
+        return None

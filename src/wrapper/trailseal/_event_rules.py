@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import re
+import string
 from collections.abc import Iterable, Mapping
 from datetime import date
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
-from trailseal._columns import each, is_texts
+from trailseal._columns import are, is_texts, same_names
 from trailseal._rules import (
     Faults,
     Rule,
@@ -30,22 +33,27 @@ MAX_NUMBER = 2**53 - 1  # beyond, JSON numbers are not exact everywhere (RFC 878
 MAX_TAGS, MAX_TAG_NAME, MAX_TAG = 64, 128, 1024  # number, characters
 MAX_DEPTH = 64  # nesting, the event itself included
 _SURE_DEPTH = 48  # of free JSON: below `MAX_DEPTH` wherever it begins
+_SIMPLE = frozenset({str, bool, type(None)})
+_NUMBERS = frozenset({int, float})
 _KEPT_ADDRESSES = 4096  # parsing one costs 2 µs, and most come again
 _LONGEST_ADDRESS = 45  # characters
 
 _ID = re.compile(
     rf"(?!(?:{'|'.join(sorted(RESERVED_IDS))})\Z)[A-Za-z0-9_:-][A-Za-z0-9_.:-]{{0,127}}", re.ASCII
 )
+_ID_ANYWHERE = f"{string.ascii_letters}{string.digits}_:-".encode()  # at the first place, too
 _TIME = re.compile(
     r"\d{4}-\d\d-\d\d[Tt]([01]\d|2[0-3]):[0-5]\d:([0-5]\d|60)(\.\d{1,9})?"
     r"([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)",
     re.ASCII,
 )
-_USUAL_TIME = re.compile(  # a day that every month has, and a second that every minute has
+_USUAL = (  # a day that every month has, and a second that every minute has
     r"(?!0000)[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])"
     r"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,9})?"
     r"(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
 )
+_USUAL_TIME = re.compile(_USUAL)
+_USUAL_TIMES = re.compile(f"(?:{_USUAL},)*+")
 _BASE64_SHA256 = re.compile(r"[A-Za-z0-9+/]{43}=", re.ASCII)
 _SEED = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 
@@ -162,13 +170,39 @@ def _ids(values: list[Any]) -> bool:
     """As `_id_accepted`, of many."""
     if not is_texts(values, 1, MAX_ID) or not RESERVED_IDS.isdisjoint(values):
         return False
-    joined = "_".join(values)
-    plain = joined.isascii() and f"_{joined}".replace("-", "_").isidentifier()
+    joined = "".join(values)
+    plain = joined.isascii() and not joined.encode().translate(None, _ID_ANYWHERE)
     return plain or all(map(_ID.fullmatch, values))
 
 
 def _times(values: list[Any]) -> bool:
-    return all(map(_USUAL_TIME.fullmatch, values)) or all(map(_time_accepted, values))
+    joined = ",".join([*values, ""])
+    usual = _USUAL_TIMES.fullmatch(joined) and joined.count(",") == len(values)
+    return bool(usual) or all(map(_time_accepted, values))
+
+
+def _free(values: list[Any], depth: int = 0) -> bool:
+    """As `free_json`, of many: mappings of the same names are looked at name by name."""
+    kinds = {*map(type, values)}
+    if kinds <= _SIMPLE:
+        return True
+    if kinds <= _NUMBERS:  # min and max may miss a NaN, the sum does not
+        within = min(values) >= -MAX_NUMBER and max(values) <= MAX_NUMBER
+        return within and not math.isnan(sum(values))
+    if kinds == {dict} and len({*map(len, values)}) == 1 and depth < _SURE_DEPTH:
+        table = same_names(values)
+        if table is not None:
+            return are(str, [*table]) and all(_free(each, depth + 1) for each in table.values())
+    return all(free_json(value, depth) for value in values)
+
+
+def _many_tags(values: list[Any]) -> bool:
+    if not are(dict, values) or max(map(len, values), default=0) > MAX_TAGS:
+        return False
+    names = [*{*chain.from_iterable(values)}]
+    if not is_texts(names, 1, MAX_TAG_NAME) or any(name[:2] == "__" for name in names):
+        return False
+    return is_texts([*chain.from_iterable(map(dict.values, values))], 0, MAX_TAG)
 
 
 def _addresses(values: list[Any]) -> bool:
@@ -176,9 +210,9 @@ def _addresses(values: list[Any]) -> bool:
 
 
 _EVENT_ID = Rule(_id_accepted, _id_check, _ids)
-_FREE = Rule(free_json, _anything, each(free_json))
+_FREE = Rule(free_json, _anything, _free)
 _IP = Rule(_ip_accepted, _ip_check, _addresses)
-_TAGS = Rule(_tags_accepted, _tags_check, each(_tags_accepted))
+_TAGS = Rule(_tags_accepted, _tags_check, _many_tags)
 _WHEN = Rule(_time_accepted, _time_check, _times)
 _ACTOR: Rule = record(
     {

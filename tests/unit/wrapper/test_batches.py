@@ -17,6 +17,7 @@ from trailseal import (
     UnreadFailuresWarning,
     _batches,
     _bulk,
+    _json,
     _together,
     config,
     errors,
@@ -77,6 +78,8 @@ GOOD: list[dict[str, Any]] = [
     {"action": "c", "actor": "u", "resource": ("t", "r"), "tags": {"k": "v"}, "before": "x" * 400},
     {"action": "d", "context": {"source_ip": "::1"}, "outcome": "success", "subjects": ["s"]},
 ]
+CIRCLE: dict[str, Any] = {}
+CIRCLE["a"] = CIRCLE
 BAD: list[Any] = [
     {"action": ""},
     {"actor": "u"},
@@ -94,6 +97,7 @@ BAD: list[Any] = [
     {"action": "a", "id": "e0"},
     {"action": "a", "id": "é"},
     {"action": "a", "id": "batch"},
+    {"action": "a", "data": CIRCLE},
     "no mapping",
 ]
 
@@ -123,8 +127,12 @@ def named(given_events: list[Any]) -> list[Any]:
 
 
 @pytest.mark.parametrize("bad", BAD, ids=lambda bad: str(bad)[:40])
-def test_a_list_is_refused_as_an_iterator_is(bad: Any) -> None:
+@pytest.mark.parametrize("encoder", [_json.fast, _json.plain])
+def test_a_list_is_refused_as_an_iterator_is(
+    monkeypatch: pytest.MonkeyPatch, encoder: Callable[[Any], bytes], bad: Any
+) -> None:
     """What is checked together with others is no less strictly checked."""
+    monkeypatch.setattr(_json, "fast", encoder)
     given_events = named([*GOOD * 3, bad, *GOOD * 3])
     found = logged(given_events)
     assert found == logged(iter(given_events)) == logged(tuple(given_events))

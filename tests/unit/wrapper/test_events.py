@@ -14,7 +14,7 @@ from uuid import UUID
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from jsonschema_rs import Draft202012Validator, RegexOptions
 from trailseal import Actor, Resource, _events, _ids
@@ -440,17 +440,25 @@ def test_what_is_accepted_fast_has_no_fault(value: Any, name: str) -> None:
     assert json.loads(quick[2]) == plain
 
 
+VALUES = st.sampled_from(
+    [
+        *(None, True, 5, 2**53, -(2**53), 0.5, 1e300, math.nan, math.inf),
+        *("", "e1", "a b", "x" * 300, "user", "success"),
+        *("::1", "2026-01-31T12:00:00Z", "2026-02-30T12:00:00Z", "é", "batch"),
+        *(_Text("a"), ("a",)),
+    ]
+)
+NUMBERS = st.sampled_from([5, 0.5, -0.5, 2**53 - 1, 2**53, -1e300, math.nan, math.inf, True])
+
+
+def deep(levels: int) -> Any:
+    return json.loads('{"a":' * levels + "1" + "}" * levels)
+
+
 @given(
     st.lists(
         st.recursive(
-            st.sampled_from(
-                [
-                    *(None, True, 5, 2**53, -(2**53), 0.5, 1e300, math.nan, math.inf),
-                    *("", "e1", "a b", "x" * 300, "user", "success"),
-                    *("::1", "2026-01-31T12:00:00Z", "2026-02-30T12:00:00Z", "é", "batch"),
-                    *(_Text("a"), ("a",)),
-                ]
-            ),
+            VALUES,
             lambda inner: (
                 st.lists(inner, max_size=3)
                 | st.dictionaries(st.sampled_from([*NAMES, "id", "id", "__x"]), inner, max_size=4)
@@ -458,9 +466,20 @@ def test_what_is_accepted_fast_has_no_fault(value: Any, name: str) -> None:
             max_leaves=6,
         ),
         max_size=8,
-    ),
-    st.sampled_from([*FIELDS]),
+    )
+    | st.lists(VALUES, max_size=4)
+    | st.lists(st.fixed_dictionaries({"a": NUMBERS, "b": st.fixed_dictionaries({"a": VALUES})}))
+    | st.lists(st.integers(40, 60).map(deep), max_size=3),
+    st.sampled_from([*FIELDS, *["data"] * 5]),
 )
+@example([0.5, math.nan, 0.5], "data")
+@example([0.5, 2**53], "data")
+@example([{"a": 1}, {"a": -(2**53)}], "before")
+@example([{1: 2}], "after")
+@example([deep(60), deep(60)], "data")
+@example(["2026-01-01T12:00:00Z,2026-01-02T12:00:00Z"], "occurred_at")
+@example([{"__x": "a"}], "tags")
+@example([dict.fromkeys(map(str, range(65)), "a")], "tags")
 def test_a_column_is_accepted_only_if_each_value_is(values: list[Any], name: str) -> None:
     """Many values are let through together if each would be alone, and only then."""
     rule = FIELDS[name]
