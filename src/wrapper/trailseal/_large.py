@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import httpx
 
 LARGE = 1 << 20  # bytes: less is not worth a new connection for the next call
-LEAST, MOST = 64 << 10, 512 << 10  # bytes asked for at once: more where they come fast
+LEAST, MOST = 64 << 10, 256 << 10  # bytes asked for at once: they stay in a usual cache
 
 
 def pieces(
@@ -47,7 +47,7 @@ def _rest(
     first = next(parsed, b"")  # all that was read with the headers
     yield first
     left -= len(first)
-    size = LEAST
+    size = MOST
     while left > 0:
         try:
             piece = stream.read(min(size, left), max(deadline - time.monotonic(), 0.0))
@@ -57,6 +57,9 @@ def _rest(
             raise httpx.ReadError("") from error
         if not piece:
             raise httpx.RemoteProtocolError(f"peer closed the connection, {left} bytes early")
-        size = min(2 * size, MOST) if len(piece) == size else max(size // 2, LEAST)
+        if len(piece) == size:
+            size = min(2 * size, MOST)
+        elif len(piece) < size // 4:  # segments just below `LEAST` must not hold it there
+            size = max(size // 2, LEAST)
         left -= len(piece)
         yield piece

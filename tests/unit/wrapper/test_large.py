@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpcore
+import httpx
 import pytest
 from trailseal import Client, _downloads, _large
 from trailseal.errors import DownloadError
@@ -132,3 +134,22 @@ def test_a_body_that_stalls_ends_at_the_deadline(tmp_path: Path) -> None:
             fetched(url, tmp_path / "x", timeout=0.5)
         assert time.monotonic() - begun < 5  # it would drip for a day
         end.set()
+
+
+@pytest.mark.parametrize(
+    ("arrives", "asked"), [(65_483, 2 * _large.LEAST), (1, _large.LEAST), (10**7, _large.MOST)]
+)
+def test_as_much_is_asked_for_as_arrives(arrives: int, asked: int) -> None:
+    """Segments a little below 64 KiB, as a loopback has them, do not make the pieces smaller."""
+    seen: list[int] = []
+
+    class Line(httpcore.NetworkStream):
+        def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+            seen.append(max_bytes)
+            return bytes(min(max_bytes, arrives))
+
+    parts = {"network_stream": Line(), "http_version": b"HTTP/1.1"}
+    response = httpx.Response(200, stream=httpx.ByteStream(b"x"), extensions=parts)
+    body = iter(_large.pieces(response, {"content-length": str(10**8)}, time.monotonic() + 60))
+    assert sum(len(next(body)) for _ in range(9)) == 1 + sum(min(n, arrives) for n in seen)
+    assert seen[-1] == asked
