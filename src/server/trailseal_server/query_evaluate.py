@@ -96,39 +96,6 @@ def body_test(term: BodyLeaf, clock: int) -> Test:
             return _within(field, ends, at)
 
 
-def screen(term: BodyLeaf) -> Callable[[bytes], bool] | None:
-    """A test of an event's stored bytes that no match of the term fails, for a tenth of what
-    parsing costs; None where there is none.
-
-    It is for numbers: JCS writes a member as `"name":12.5`, and no string holds `name":`, for its
-    quotes are escaped. Whose member it is, the test itself sees.
-    """
-    match term:
-        case Compare(field, sign, text) if field not in TIMES:
-            ends = [(sign, text)]
-        case Range(field, low, high) if field not in TIMES:
-            ends = [(sign, text) for sign, text in ((">=", low), ("<=", high)) if text is not None]
-        case _:
-            return None
-    bounds = [(_OPERATORS[sign], _number(text)) for sign, text in ends]
-    if not bounds or field in PARTS or any(end is None for _, end in bounds):
-        return None
-    name = re.escape(field.rpartition(".")[2].encode())
-    find = re.compile(rb'%b":(\[|-?\d[\d.eE+-]*)' % name).findall
-
-    def may_pass(body: bytes) -> bool:
-        return any(
-            value == b"[" or all(check(_parsed(value), end) for check, end in bounds)
-            for value in find(body)
-        )
-
-    return may_pass
-
-
-def _parsed(number: bytes) -> int | float:
-    return int(number) if number.lstrip(b"-").isdigit() else float(number)
-
-
 def _match(term: Match) -> Test:
     part = PARTS.get(term.field, Part((term.field,)))
     whole = _equal_to(term.text)
@@ -147,7 +114,7 @@ def _match(term: Match) -> Test:
 
 
 def _equal_to(text: str) -> Callable[[Json], bool]:
-    number = _number(text)
+    number = number_of(text)
 
     def passes(value: Json) -> bool:
         if isinstance(value, str):
@@ -220,7 +187,7 @@ def _during(field: str, times: TimeRange) -> Test:
 
 def _bound(sign: str, text: str) -> tuple[Callable[[Json], Any], Any]:
     """How values are placed beside a bound, and the bound's own place."""
-    number, time = _number(text), _time(text)
+    number, time = number_of(text), _time(text)
     if number is not None:
         return _finite, number
     if time is not None:
@@ -232,7 +199,8 @@ def _rest_of_day(sign: str) -> int:
     return DAY - 1 if sign in {">", "<="} else 0
 
 
-def _number(text: str) -> int | float | None:
+def number_of(text: str) -> int | float | None:
+    """The number that a term's text is; None where it is none."""
     if not _NUMBER.fullmatch(text):
         return None
     return int(text) if text.lstrip("-").isdigit() else float(text)

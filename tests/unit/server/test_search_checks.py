@@ -14,6 +14,7 @@ from trailseal_server.query import parse
 from trailseal_server.query_evaluate import body_test, document
 from trailseal_server.query_nodes import And, Has, Match, Node, Not, Or, Text
 from trailseal_server.store import compiler, matching, micros, selections, sorts
+from trailseal_server.store.pages import Reader
 from trailseal_server.store.search import Filters
 from trailseal_server.store.searches import Searches
 
@@ -176,10 +177,11 @@ def test_a_bounded_page_may_be_empty_and_nothing_is_cut(
     monkeypatch.setattr(matching, "CHUNK", 10)
     monkeypatch.setattr(matching, "MAX_CHECKED", 30)
     monkeypatch.setattr(matching, "MAX_COUNTED", 30)
+    monkeypatch.setattr(matching, "FEW", 5)
     expected = [i for i, event in enumerate(EVENTS) if event["data"]["amount"] > 45]
     assert 5 < len(expected) < 60
-    searches = Searches(filled.reader)
     for order_by in ("received_at", "occurred_at"):
+        searches = Searches(Reader(filled.store))
         request = {"query": "data.amount>45", "order": "asc", "order_by": order_by, "limit": 50}
         search = searches.create(filled.caller(), "main", request)
         assert not search.count_exact
@@ -217,6 +219,10 @@ def test_max_results_bounds_checked_lists_too(filled: Any) -> None:
     more = {"cursor": search.page.next_cursor, "limit": 5}
     page = searches.results(filled.caller(), search.search_id, more)
     assert (len(page.items), page.next_cursor) == (2, None)
+    for query in ("", "data.amount>0"):
+        search = searches.create(filled.caller(), "main", {**request, "query": query})
+        page = searches.results(filled.caller(), search.search_id, {"offset": 9, "limit": 5})
+        assert (page.items, page.next_cursor) == ([], None)
 
 
 def sort_key(event: Event, field: str) -> tuple[bool, Any]:
@@ -238,13 +244,14 @@ def test_every_order_is_total_and_pages_repeat_it(
     """Pages and offsets are parts of one sorted list; without the member first, equal by index:
     read value by value, or sorted at once."""
     monkeypatch.setattr(sorts, "FEW", few)
-    searches = Searches(filled.reader)
+    searches = Searches(Reader(filled.store))
     request = {"query": "data.amount>0", "order_by": field, "order": order, "limit": 60}
     search = searches.create(filled.caller(), "main", request)
     chosen = [i for i, event in enumerate(EVENTS) if event["data"]["amount"] > 0]
     chosen.sort(key=lambda i: (*sort_key(EVENTS[i], field), i) if sort_key(EVENTS[i], field)[0]
                 else (False, 0, i), reverse=order == "desc")  # fmt: skip
-    counted = [i for i in chosen if i >= len(EVENTS) - matching.MAX_COUNTED]
+    first = range(len(EVENTS))[:: 1 if order == "asc" else -1][: matching.MAX_COUNTED]
+    counted = [i for i in chosen if i in first]
     assert 60 < len(counted) < len(chosen)
     assert (search.count, search.count_exact) == (len(counted), False)
     listed, page = indexes(search.page.items), search.page
@@ -262,7 +269,7 @@ def test_too_many_events_to_sort_are_refused(filled: Any, monkeypatch: pytest.Mo
     """Never sorted in part: the error says how to ask instead."""
     monkeypatch.setattr(sorts, "MAX_SORTED", len(EVENTS))
     monkeypatch.setattr(matching, "CHUNK", 50)
-    searches = Searches(filled.reader)
+    searches = Searches(Reader(filled.store))  # which remembers no order yet
     request = {"order_by": "action", "limit": 1}
     assert searches.create(filled.caller(), "main", request).count == len(EVENTS)
     monkeypatch.setattr(sorts, "MAX_SORTED", len(EVENTS) - 50)

@@ -9,14 +9,15 @@ Rules:
   ids of resources must there be the whole value; `resource.id:x` matches them in part. A resource's
   name beyond terms.MAX_NAME characters is no distinct name: it is found whole, or by its words.
 - What the index cannot answer is checked on the events' bodies (query_evaluate.py), of those events
-  that the index finds to carry the field. What it can answer of such a query is asked of it, also
-  below OR and NOT: both ways never disagree about a word.
+  that the index finds to carry the field, and whose bytes the database lets pass (query_sift.py).
+  What the index can answer of such a query is asked of it, also below OR and NOT: both ways never
+  disagree about a word.
 - `id="…"` is one look into the events' own index: the place that it gives bounds the selection.
 - A name that no event carries is a match of nothing, said in the index's own terms.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeAlias
 from unicodedata import category
 
@@ -24,11 +25,12 @@ from sqlalchemy import ColumnElement, Connection, select
 
 from .. import query_nodes as q
 from ..query import canonical, invalid, parse
-from ..query_evaluate import TIMES, BodyLeaf, Event, body_test, screen, times_of
+from ..query_evaluate import TIMES, BodyLeaf, Event, body_test, times_of
+from ..query_sift import Sift, sift_of
 from ..times import TimeRange
 from .schema import events, names
 from .search import EVERY, Either, Expression, Filters, Tokens, Without, Words, carrying, every
-from .terms import EXACT_FIELDS, NAME_FIELDS, exact_token, folded, storable
+from .terms import EXACT_FIELDS, NAME_FIELDS, USUAL, exact_token, folded, storable
 
 MAX_NAMES = 1000  # distinct names one partial match may stand for: each is a list to be merged
 
@@ -77,17 +79,12 @@ class Chunk(Protocol):
         """The events by index, each parsed when it is looked at."""
         ...
 
-    @property
-    def bodies(self) -> Mapping[int, bytes]:
-        """The events as they are stored."""
-        ...
-
     def indexed(self, expression: Expression) -> set[int]:
         """Which of them the terms index finds."""
         ...
 
 
-Check: TypeAlias = Callable[[Chunk], set[int]]
+Find: TypeAlias = Callable[[Chunk], set[int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,20 +92,32 @@ class Plan:
     """How a part of a query is answered.
 
     `near` holds every match (None: any event may match); `check` tells the matches in a chunk
-    (None: all of `near`). `times`, of the field named, or the index range `within` say the same as
-    the check.
+    (None: all of `near`), all of which pass the `sifts`. `usual` holds every match too, and most
+    events. `times`, of the field named, or the index range `within` say the same as the check.
     """
 
     near: Expression | None
-    check: Check | None = None
+    check: Find | None = None
     times: tuple[str, TimeRange] | None = None
     within: tuple[int, int] | None = None
+    sifts: tuple[Sift, ...] = ()
+    usual: Expression | None = None
+    meaning: str = ""  # plans that are checked alike have the same
 
     def matches(self, chunk: Chunk) -> set[int]:
         """Which events of a chunk match."""
         if self.check is not None:
             return self.check(chunk)
         return set(chunk.documents) if self.near is None else chunk.indexed(self.near)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What candidates are held against; two of one meaning are equal."""
+
+    meaning: str
+    find: Find = field(compare=False)
+    sifts: tuple[Sift, ...] = field(compare=False)
 
 
 class Compiler:
@@ -133,7 +142,7 @@ class Compiler:
             ("action", "prefix", filters.action_prefix),
         )
         found += [
-            self._match(q.Match(field, mode, value))
+            self._meant(self._match(q.Match(field, mode, value)), field, mode, value)
             for field, mode, value in partly
             if value is not None
         ]
@@ -142,14 +151,22 @@ class Compiler:
     def query(self, text: str) -> list[Plan]:
         """A query of the grammar, as what every match must satisfy; raises `query_invalid`."""
         node = parse(text)
-        return [self._node(term) for term in (node.terms if isinstance(node, q.And) else (node,))]
+        terms = node.terms if isinstance(node, q.And) else (node,)
+        return [self._meant(self._node(term), str(term)) for term in terms]
 
     def restrictions(self, restrictions: Mapping[str, Iterable[str]]) -> list[Plan]:
         """`{field: [values]}`: each field has exactly one of its values."""
-        return [
-            _either([self._match(q.Match(canonical(name), "equals", value)) for value in values])
-            for name, values in restrictions.items()
-        ]
+        found: list[Plan] = []
+        for name, values in restrictions.items():
+            matches = [q.Match(canonical(name), "equals", value) for value in values]
+            plan = _either([self._match(match) for match in matches])
+            found.append(self._meant(plan, "any of", *map(str, matches)))
+        return found
+
+    def _meant(self, plan: Plan, *meaning: str) -> Plan:
+        """The plan, named by what it means: a text of its own, and now where it may say -7d."""
+        clock = self._clock if any(name in text for name in TIMES for text in meaning) else 0
+        return replace(plan, meaning=repr((meaning, clock)))
 
     def _node(self, node: q.Node) -> Plan:  # noqa: PLR0911 - one for each kind of node
         match node:
@@ -173,15 +190,14 @@ class Compiler:
 
     def _body(self, term: BodyLeaf) -> Plan:
         passes = body_test(term, self._clock)
-        near, may_pass = _carrying(term.field.partition(".")[0]), screen(term)
+        root, sift = term.field.partition(".")[0], sift_of(term)
 
         def check(chunk: Chunk) -> set[int]:
-            some: Iterable[int] = chunk.documents
-            if may_pass is not None:
-                some = [index for index, body in chunk.bodies.items() if may_pass(body)]
-            return {index for index in some if passes(chunk.documents[index])}
+            return {index for index, event in chunk.documents.items() if passes(event)}
 
-        return Plan(near, check)
+        if sift is not None and root in USUAL:
+            return Plan(None, check, sifts=(sift,), usual=_carrying(root))
+        return Plan(_carrying(root), check, sifts=() if sift is None else (sift,))
 
     def _by_id(self, event_id: str) -> Plan:
         wanted = select(events.c.idx).where(
@@ -232,7 +248,13 @@ def _both(plans: Sequence[Plan]) -> Plan:
     near = every([plan.near for plan in plans if plan.near is not None])
     if all(plan.check is None for plan in plans):
         return Plan(near)
-    return Plan(near, lambda chunk: set.intersection(*(plan.matches(chunk) for plan in plans)))
+    sifts = tuple(sift for plan in plans for sift in plan.sifts)
+    usual = every([plan.usual for plan in plans if plan.usual is not None])
+
+    def check(chunk: Chunk) -> set[int]:
+        return set.intersection(*(plan.matches(chunk) for plan in plans))
+
+    return Plan(near, check, sifts=sifts, usual=usual)
 
 
 def _either(plans: Sequence[Plan]) -> Plan:

@@ -6,6 +6,7 @@ Rules:
   nothing below them, so what is known of a range holds in every larger log.
 - Only what was found in the same transaction as the log's row may be learned or used: a selection
   carries a `Known` where its reader has seen to that (pages.py, searches.py).
+- A run is extended by whoever looks beyond it; what it holds is not looked for again.
 - Only memory: bounded, one for each process, empty after a start. It holds no content, but hashes
   and words of queries.
 """
@@ -13,15 +14,20 @@ Rules:
 from array import array
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from .logs import LogRow
 
 MAX_RUN = 1000  # indexes of one run: 8 kB
 MAX_FACTS = 1000  # of all logs: usually below 1 MB, with the longest runs 8, with orders 40
+
+
+# Finds matches in an index range [low, high), in order: all, or at least so many, or as far as it
+# looked; then the last index that it looked at comes with them.
+Find: TypeAlias = Callable[[int, int, int], tuple[Sequence[int], int | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,3 +84,56 @@ class Known:
         for key in [key for key in self._facts if key[0] == log.log_id]:
             if self._facts[key][0] < log.names_epoch:
                 del self._facts[key]
+
+
+def covered(  # noqa: PLR0917 - as through_run
+    known: Known | None,
+    log: LogRow,
+    key: Hashable,
+    low: int,
+    high: int,
+    order: Literal["asc", "desc"],
+) -> int:
+    """How many indexes of [low, high) the known run holds, from the first one in an order on."""
+    run: Run | None = None if known is None else known.get(log, key)
+    if run is None or not (run.low <= low if order == "asc" else run.high >= high):
+        return 0
+    return max(0, run.high - low if order == "asc" else high - run.low)
+
+
+def through_run(  # noqa: PLR0917 - what is known, which range of it, and how to find more
+    known: Known | None,
+    log: LogRow,
+    key: Hashable,
+    low: int,
+    high: int,
+    order: Literal["asc", "desc"],
+    limit: int,
+    find: Find,
+) -> tuple[list[int], int | None]:
+    """As `find` for [low, high), of at most `limit`: out of the known run where that is, and what
+    was found is known from then on."""
+    if known is None or low >= high or limit > MAX_RUN:
+        some, stop = find(low, high, limit)
+        return list(some[:limit]), stop
+    run: Run | None = known.get(log, key)
+    if run is None or run.high < low or run.low > high:
+        run = Run(high, high, ()) if order == "desc" else Run(low, low, ())
+    parts = [(low, run.low), (max(low, run.low), min(high, run.high)), (run.high, high)]
+    found, stop = list[int](), None
+    for start, end in parts if order == "asc" else parts[::-1]:
+        if len(found) >= limit or stop is not None or start >= end:
+            continue
+        if run.low <= start and end <= run.high:
+            inside = run.within(start, end)
+            found += inside if order == "asc" else reversed(inside)
+        else:
+            more, stop = find(start, end, limit - len(found))
+            found += more
+    found = found[:MAX_RUN]
+    if len(found) >= limit:  # so far, and no further
+        stop = found[-1]
+    if stop is not None:
+        low, high = (low, stop + 1) if order == "asc" else (stop, high)
+    known.learn(log, key, run.joined(Run(low, high, array("q", sorted(found)))))
+    return found[:limit], stop

@@ -67,7 +67,7 @@ def indexes(
         statement = statement.order_by(key.desc() if order == "desc" else key.asc())
     if limit is not None:
         statement = statement.limit(limit).offset(offset)
-    return list(connection.execute(statement).scalars())
+    return list(connection.execute(statement).scalars().all())  # not one by one
 
 
 def count(connection: Connection, selection: Selection, most: int) -> int:

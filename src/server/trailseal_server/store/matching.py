@@ -4,26 +4,34 @@ Rules:
 - reads.py, occurred.py and sorts.py give the places of candidates in a list's order; the
   selection's checks are made here, a chunk at a time. One call reads at most `MAX_CHECKED`
   candidates: it may find few events or none, and says where to go on. Nothing is left out.
+- Of many candidates the database sifts those first that cannot match (query_sift.py); what is left
+  is parsed.
 - Counting ends after `MAX_COUNTED` candidates, where they must be checked.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from sqlalchemy import Connection
 
 from ..query_evaluate import Event, document
+from ..times import TimeRange
 from . import occurred, reads, sorts
+from .known import MAX_RUN, covered, through_run
 from .reads import Key, Places
 from .records import EventRow
-from .search import Expression
+from .search import All, Expression
 from .selections import Order, Selection
 
-MAX_CHECKED = 10_000  # candidates read for a page: about a tenth of a second
+MAX_CHECKED = 10_000  # candidates of a page: 20 ms where they are sifted, else a tenth of a second
 MAX_COUNTED = 200  # candidates read to count them: a first page pays for this too
+START = 4  # candidates read first for each event that is wanted
 GROWTH = 4  # of chunks in which nothing matches
 CHUNK = 1_000  # candidates read at a time: a few megabytes of usual events
+SIFTED = 4_000  # candidates sifted at a time
+FEW = 100  # candidates that are rather read than sifted
+SAMPLE = 1024  # of the newest events: how many have what is usual
 MAX_PLACES = 20_000  # places read at a time, where nothing is checked
 
 
@@ -48,6 +56,9 @@ def read_matches(
     """At most `limit` events behind the key `after`, the first `skip` of them passed over."""
     if not (selection.checks or selection.by_occurred or selection.sort):
         return _in_order(connection, selection, order, limit, after, skip)
+    selection = _narrowed(connection, selection)
+    if not (selection.by_occurred or selection.sort):
+        return _checked(connection, selection, order, limit, after, skip)
     checked, found, skipped, read = bool(selection.checks), list[Key](), 0, 0
     size = min(CHUNK, 2 * limit) if checked else limit + 1
     while read < MAX_CHECKED or not checked:
@@ -63,7 +74,9 @@ def read_matches(
                 found.append(key)
         after, read = step.after, read + size
         matched = skipped + len(found)
-        size = _next(size, (skip + limit + 1 - matched) * read, matched) if checked else limit + 1
+        size = limit + 1
+        if checked:
+            size = min(CHUNK, _next(asked, (skip + limit + 1 - matched) * read, matched))
         if after is None or not (checked or len(step.keys) >= asked):
             break
     return Found(_rows(connection, selection, found), after, skipped)
@@ -71,7 +84,7 @@ def read_matches(
 
 def _next(size: int, wanted: int, matched: int) -> int:
     """How many candidates to read next, where `wanted / matched` should be enough."""
-    return min(CHUNK, max(size, wanted // matched) if matched else GROWTH * size)
+    return max(size, wanted // matched) if matched else GROWTH * size
 
 
 def places(
@@ -89,6 +102,7 @@ def places(
 def all_places(connection: Connection, selection: Selection, order: Order) -> list[Key]:
     """The places of all events of a selection that is sorted; raises `Problem("query_invalid")`
     where they are too many (sorts.MAX_SORTED)."""
+    selection = _narrowed(connection, selection)
     found: list[Key] = []
     after: Key | None = None
     while True:
@@ -116,29 +130,117 @@ def _in_order(  # noqa: PLR0917 - as read_matches
     return Found(rows, (shown[-1],) if len(found) > limit else None, skip)
 
 
+def _checked(  # noqa: PLR0917 - as read_matches
+    connection: Connection,
+    selection: Selection,
+    order: Order,
+    limit: int,
+    after: Key | None,
+    skip: int,
+) -> Found:
+    if after is not None:
+        selection = selection.behind(after[0], order)
+    wanted = skip + limit + 1
+    found, stop = _scanned(connection, selection, order, wanted)
+    shown = found[skip : skip + limit]
+    if len(found) == wanted:
+        stop = shown[-1]
+    rows = reads.rows_at(connection, selection.log.log_id, shown)
+    return Found(rows, None if stop is None else (stop,), min(skip, len(found)))
+
+
+def _scanned(
+    connection: Connection, selection: Selection, order: Order, limit: int, *, counted: bool = False
+) -> tuple[list[int], int | None]:
+    """The first indexes of a selection that pass its checks, and where the search for more broke
+    off. To count, no more is looked at where enough is known."""
+    known, log, ends = selection.known, selection.log, (selection.low, selection.high)
+    key = ("run", selection.match, selection.occurred, selection.checks)
+    most = MAX_CHECKED
+    if counted:
+        most = max(0, MAX_COUNTED - covered(known, log, key, *ends, order))
+    scan = _Scan(connection, selection, order, most)
+    return through_run(known, log, key, *ends, order, limit, scan)
+
+
+class _Scan:
+    """Finds what passes a selection's checks, in the order of the log (known.Find): of at most
+    so many candidates in all."""
+
+    def __init__(
+        self, connection: Connection, selection: Selection, order: Order, most: int
+    ) -> None:
+        self._connection, self._selection, self._order = connection, selection, order
+        sifted = any(check.sifts for check in selection.checks)
+        self._most = SIFTED if sifted else CHUNK
+        self._left = most
+
+    def __call__(self, low: int, high: int, wanted: int) -> tuple[list[int], int | None]:
+        part, read, found = self._selection.within(low, high), 0, list[int]()
+        stop, size = high if self._order == "desc" else low - 1, min(CHUNK, START * wanted)
+        while self._left > 0:
+            size = min(size, self._left, self._most)
+            step = reads.places(self._connection, part, self._order, size, (stop,))
+            for key in _passing(self._connection, part, step.keys):
+                found.append(key[0])
+                if len(found) == wanted:
+                    return found, key[0]
+            if step.after is None:
+                return found, None
+            stop, read, self._left = step.after[0], read + size, self._left - size
+            size = _next(size, (wanted - len(found)) * read, len(found))
+        return found, stop
+
+
 def _rows(connection: Connection, selection: Selection, keys: Sequence[Key]) -> Sequence[EventRow]:
     return reads.rows_at(connection, selection.log.log_id, [key[-1] for key in keys])
 
 
 def count(
-    connection: Connection, selection: Selection, most: int = reads.MAX_COUNT
+    connection: Connection,
+    selection: Selection,
+    most: int = reads.MAX_COUNT,
+    order: Order = "desc",
 ) -> tuple[int, bool]:
-    """How many events match, up to `most`, and whether that is exact."""
+    """How many events match, up to `most`, and whether that is exact; where they are checked, of
+    those that come first in an order."""
     if not selection.checks:
         return reads.count(connection, selection, most)
-    step = reads.places(connection, selection.by_index(), "desc", MAX_COUNTED, None)
-    found = len(_passing(connection, selection, step.keys))
-    return min(found, most), step.after is None and found <= most
+    selection = _narrowed(connection, selection.by_index())
+    found, stop = _scanned(connection, selection, order, min(most + 1, MAX_RUN), counted=True)
+    return min(len(found), most), stop is None and len(found) <= most
 
 
-def _passing(connection: Connection, selection: Selection, keys: Sequence[Key]) -> Sequence[Key]:
-    if not selection.checks or not keys:
-        return keys
-    indexes = [key[-1] for key in keys]
-    rows = reads.rows_at(connection, selection.log.log_id, indexes, reads.CHECKED)
-    chunk = _Chunk(connection, selection, _Documents({row.idx: row for row in rows}))
-    found = set.intersection(*(check(chunk) for check in selection.checks))
-    return [key for key in keys if key[-1] in found]
+def _narrowed(connection: Connection, selection: Selection) -> Selection:
+    """The selection, with `usual` in its match unless that would leave few events out. Sorts are
+    bounded by the number of candidates: they have it always."""
+    if selection.usual is None:
+        return selection
+    if selection.match is None and selection.sort is None:
+        start = max(selection.low, (selection.high - 1) // SAMPLE * SAMPLE)
+        newest = replace(selection.within(start, start + SAMPLE), match=selection.usual)
+        newest = replace(newest, occurred=TimeRange(), checks=())
+        if 2 * reads.count(connection, newest)[0] > newest.high - newest.low:
+            return selection
+    terms = (selection.usual,) if selection.match is None else (selection.match, selection.usual)
+    return replace(selection, match=All(terms))
+
+
+def _passing(connection: Connection, selection: Selection, keys: Sequence[Key]) -> Iterator[Key]:
+    """Those of some places whose events pass all checks."""
+    if not selection.checks:
+        yield from keys
+        return
+    log_id, sifts = selection.log.log_id, [s for check in selection.checks for s in check.sifts]
+    if sifts and len(keys) > FEW:
+        left = set(reads.sifted(connection, log_id, [key[-1] for key in keys], sifts))
+        keys = [key for key in keys if key[-1] in left]
+    for at in range(0, len(keys), CHUNK):
+        some = keys[at : at + CHUNK]
+        rows = reads.rows_at(connection, log_id, [key[-1] for key in some], reads.CHECKED)
+        chunk = _Chunk(connection, selection, _Documents({row.idx: row for row in rows}))
+        found = set.intersection(*(check.find(chunk) for check in selection.checks))
+        yield from (key for key in some if key[-1] in found)
 
 
 class _Documents(Mapping[int, Event]):
@@ -161,10 +263,6 @@ class _Documents(Mapping[int, Event]):
     def __len__(self) -> int:
         return len(self._rows)
 
-    def bodies(self) -> dict[int, bytes]:
-        """The events as they are stored."""
-        return {index: row.body for index, row in self._rows.items()}
-
 
 @dataclass(frozen=True)
 class _Chunk:
@@ -173,11 +271,6 @@ class _Chunk:
     connection: Connection
     selection: Selection
     documents: _Documents
-
-    @property
-    def bodies(self) -> Mapping[int, bytes]:
-        """The events as they are stored."""
-        return self.documents.bodies()
 
     def indexed(self, expression: Expression) -> set[int]:
         """Which of them the terms index finds."""

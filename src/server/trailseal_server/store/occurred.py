@@ -124,7 +124,7 @@ def _timed(
         edge = keys[0] <= after[0] if order == "desc" else keys[0] >= after[0]
         statement = statement.where(edge)  # what SQLite's planner makes a range of the index from
     ordered = [key.desc() if order == "desc" else key.asc() for key in keys]
-    rows = connection.execute(statement.order_by(*ordered).limit(size))
+    rows = connection.execute(statement.order_by(*ordered).limit(size)).all()
     return [(row[0], row[1]) for row in rows]
 
 
@@ -137,4 +137,4 @@ def _timeless(
     keys = (events.c.occurred_at, events.c.idx)
     ordered = [key.desc() if order == "desc" else key.asc() for key in keys]
     statement = select(events.c.idx).where(timeless).order_by(*ordered).limit(size)
-    return [(NEVER, index) for index in connection.execute(statement).scalars()]
+    return [(NEVER, index) for index in connection.execute(statement).scalars().all()]

@@ -121,7 +121,7 @@ class Reader:
             )
             page = self.page(connection, log, selection, request, place)
             if "total" in request.include:
-                total, exact = matching.count(connection, selection)
+                total, exact = matching.count(connection, selection, order=order)
                 page = replace(page, total=total, total_exact=exact)
         if order == "asc" and page.next_cursor is None:
             end = replace(place, size=None, key=(snapshot.size - 1,), skip=0)
@@ -157,6 +157,8 @@ class Reader:
         """The page of a selection behind `place`; `most` is the length of the whole list."""
         skip = place.skip + (request.offset or 0)
         left = request.limit if most is None else max(0, most - place.seen - skip)
+        if left == 0:
+            return Page([], None)
         found = matching.read_matches(
             connection,
             selection,

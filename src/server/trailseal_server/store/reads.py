@@ -9,17 +9,17 @@ Rules:
 - This module reads in the order of the log; occurred.py and sorts.py in others.
 """
 
-from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, bindparam, select, text
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, select, text
 
-from . import lookups
+from ..query_sift import Sift
+from . import lookups, sifting
 from .driver import binary
-from .known import MAX_RUN, Run
+from .known import through_run
 from .records import EventRow
 from .schema import events
 from .selections import Order, Selection
@@ -60,30 +60,13 @@ def indexes_in_order(
 
 
 def _matching(connection: Connection, selection: Selection, order: Order, limit: int) -> list[int]:
-    """The first indexes that match: those of a known run, and beyond it what is looked up."""
-    known, low, high = selection.known, selection.low, selection.high
-    if known is None or low >= high or limit > MAX_RUN:
-        return lookups.matching(connection, selection, order, limit)[:limit]
-    key = ("run", selection.match)
-    run: Run | None = known.get(selection.log, key)
-    if run is None or run.high < low or run.low > high:
-        run = Run(high, high, ()) if order == "desc" else Run(low, low, ())
-    parts = [(low, run.low), (max(low, run.low), min(high, run.high)), (run.high, high)]
-    found: list[int] = []
-    for start, end in parts if order == "asc" else parts[::-1]:
-        if len(found) >= limit or start >= end:
-            continue
-        if run.low <= start and end <= run.high:
-            inside = run.within(start, end)
-            found += inside if order == "asc" else reversed(inside)
-        else:
-            part = selection.within(start, end)
-            found += lookups.matching(connection, part, order, limit - len(found))
-    found = found[:MAX_RUN]
-    if len(found) >= limit:  # so far, and no further
-        low, high = (low, found[-1] + 1) if order == "asc" else (found[-1], high)
-    known.learn(selection.log, key, run.joined(Run(low, high, array("q", sorted(found)))))
-    return found[:limit]
+    """The first indexes that match."""
+
+    def find(low: int, high: int, wanted: int) -> tuple[list[int], None]:
+        return lookups.matching(connection, selection.within(low, high), order, wanted), None
+
+    known, key, ends = selection.known, ("run", selection.match), (selection.low, selection.high)
+    return through_run(known, selection.log, key, *ends, order, limit, find)[0]
 
 
 def _in_time(connection: Connection, selection: Selection, order: Order, limit: int) -> list[int]:
@@ -136,15 +119,31 @@ def rows_at(
     """The rows of these indexes, in their order; `columns` must hold `idx`."""
     if not indexes:
         return []
+    statement = select(*columns).where(_at(connection, log_id, indexes))
+    with binary(connection):
+        rows = {row.idx: row for row in connection.execute(statement).all()}
+    return [rows[index] for index in indexes]
+
+
+def sifted(
+    connection: Connection, log_id: str, indexes: Sequence[int], sifts: Iterable[Sift]
+) -> Sequence[int]:
+    """Those of some events that pass all sifts, in their order."""
+    if not indexes:
+        return []
+    passing = sifting.passing(connection, sifts)
+    statement = select(events.c.idx).where(_at(connection, log_id, indexes), passing)
+    found = set(connection.execute(statement).scalars().all())
+    return [index for index in indexes if index in found]
+
+
+def _at(connection: Connection, log_id: str, indexes: Sequence[int]) -> ColumnElement[bool]:
     low, high = min(indexes), max(indexes)
     if high - low < len(indexes):  # they are all there are in between
         chosen = (events.c.idx >= low) & (events.c.idx <= high)
     else:
         chosen = some(connection, indexes)
-    statement = select(*columns).where(events.c.log_id == log_id, chosen)
-    with binary(connection):
-        rows = {row.idx: row for row in connection.execute(statement).all()}
-    return [rows[index] for index in indexes]
+    return and_(events.c.log_id == log_id, chosen)
 
 
 def some(connection: Connection, indexes: Sequence[int]) -> Any:
@@ -168,7 +167,7 @@ def read_indexes(
         rows = orjson.dumps([row_id(selection.log.log_no, index) for index in among]).decode()
         looked = found.where & text(_ROWS).bindparams(bindparam("rows", rows))
     statement = select(found.index).select_from(found.table).where(looked)
-    return set(connection.execute(statement).scalars())
+    return set(connection.execute(statement).scalars().all())
 
 
 def read_entry(connection: Connection, log_id: str, index: int) -> bytes:

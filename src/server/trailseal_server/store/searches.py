@@ -133,7 +133,9 @@ class Searches:
             page = self._page(connection, row, log, selection, request)
             count, exact = len(page.items), True
             if page.next_cursor is not None or count == most:
-                count, exact = matching.count(connection, selection, most)
+                count, exact = matching.count(
+                    connection, selection, most, request.get("order", "desc")
+                )
         found = (row.search_id, row.log_id, request, row.created_at, row.expires_at)
         shown = max(min(count, most), len(page.items))
         return Search(*found, shown, exact and count <= most, page)

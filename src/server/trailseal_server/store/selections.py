@@ -31,7 +31,8 @@ Order: TypeAlias = Literal["asc", "desc"]
 @dataclass(frozen=True, slots=True)
 class Selection:
     """Events [low, high) of a log that match; `occurred` further bounds `occurred_at`, `checks`
-    must all pass (matching.py). `sort` names a member to sort by (sorts.SORTS)."""
+    must all pass (matching.py). `usual` holds whatever passes them, and most events. `sort` names a
+    member to sort by (sorts.SORTS)."""
 
     log: LogRow
     low: int
@@ -39,6 +40,7 @@ class Selection:
     match: Expression | None = None
     occurred: TimeRange = field(default_factory=TimeRange)
     checks: tuple[Check, ...] = ()
+    usual: Expression | None = None
     by_occurred: bool = False
     sort: str | None = None
     asked: bool = False  # a query narrowed its index range
@@ -111,8 +113,12 @@ def select_events(
     bounds = [plan for plan in plans if plan.times or plan.within]
     others = [plan for plan in plans if plan not in bounds]  # a bound says all that its plan does
     match = every([plan.near for plan in others if plan.near is not None])
-    checks = tuple(plan.check for plan in others if plan.check is not None)
-    selection = Selection(log, 0, log.size, match, checks=checks, asked=bool(bounds), known=known)
+    usual = every([plan.usual for plan in others if plan.usual is not None])
+    checks = tuple(
+        Check(plan.meaning, plan.check, plan.sifts) for plan in others if plan.check is not None
+    )
+    selection = Selection(log, 0, log.size, match, checks=checks, usual=usual, known=known)
+    selection = replace(selection, asked=bool(bounds))
     selection = replace(selection, **_order(order_by))
     times = time_range(filters.start, filters.end, filters.last, clock=clock)
     selection = _during(connection, selection, filters.time_field, times)
