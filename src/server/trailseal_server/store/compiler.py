@@ -240,7 +240,7 @@ class Compiler:
             .where(like(part, autoescape=True))
             .limit(MAX_NAMES + 1)
         )
-        found += self._connection.execute(statement).scalars()
+        found += self._connection.execute(statement).scalars().all()
         return found if len(found) <= MAX_NAMES else None
 
 

@@ -17,6 +17,7 @@ import orjson
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, select, text
 
 from ..query_sift import Sift
+from ..times import TimeRange
 from . import lookups, sifting
 from .driver import binary
 from .known import through_run
@@ -28,6 +29,7 @@ from .terms import row_id
 MAX_COUNT = 10_000  # totals are exact up to here; counting further costs more than it tells
 MAX_SKIPPED = 20_000  # indexes that are read to be passed over: some milliseconds
 LOOK = 1024  # events at the end that is asked for: half a millisecond
+SPARE = 2  # matches looked up for each one of a time that is wanted
 NEAR = 4096  # events at the end of a range of time: a few milliseconds
 
 Key = tuple[int, ...]
@@ -79,9 +81,27 @@ def _in_time(connection: Connection, selection: Selection, order: Order, limit: 
         found = lookups.indexes(connection, near, order, limit, walk=True)
         if len(found) == limit or rest.low >= rest.high:
             return found
-    near, rest = _spanned(connection, rest).split(order, NEAR)
+    rest = _spanned(connection, rest)
+    if selection.match is not None:  # most matches between the two are of that time
+        wanted = limit - len(found)
+        some = _matching(connection, replace(rest, occurred=TimeRange()), order, SPARE * wanted)
+        found += _timed(connection, selection, some)
+        if len(some) < SPARE * wanted or len(found) >= limit:
+            return found[:limit]
+        rest = rest.behind(some[-1], order)
+    near, rest = rest.split(order, NEAR)
     found += lookups.indexes(connection, near, order, limit - len(found), walk=True)
     return found + lookups.indexes(connection, rest, order, limit - len(found))
+
+
+def _timed(connection: Connection, selection: Selection, indexes: Sequence[int]) -> list[int]:
+    """Those of some events that are of the selection's time."""
+    if not indexes:
+        return []
+    at = _at(connection, selection.log.log_id, indexes)
+    timed = lookups.in_time(selection, events.c.occurred_at + 0)
+    found = set(connection.execute(select(events.c.idx).where(at, timed)).scalars().all())
+    return [index for index in indexes if index in found]
 
 
 def places(

@@ -12,7 +12,7 @@ Rules:
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from sqlalchemy import Connection, Row, delete, insert, select
@@ -64,6 +64,18 @@ class Search:
         return {name: value for name, value in body.items() if name != "restrictions" or value}
 
 
+class Stored(NamedTuple):
+    """A row of `searches`; see schema.py."""
+
+    log_id: str
+    search_id: str
+    key_id: str
+    tree_size: int
+    request: bytes
+    created_at: int
+    expires_at: int
+
+
 class Searches:
     """Searches of one database."""
 
@@ -73,35 +85,34 @@ class Searches:
 
     def create(self, caller: Caller, log_id: str, request: Request) -> Search:
         """Store a search and read its first page; raises `Problem` for what it cannot evaluate."""
-        now = micros.now()
+        now, search_id = micros.now(), f"srh_{secrets.token_hex(12)}"
         with self._store.read() as connection:
             log = selections.find_log(connection, log_id)
+            row = Stored(
+                log_id,
+                search_id,
+                caller.key_id,
+                log.size,
+                orjson.dumps(dict(request)),
+                now,
+                now + LIFETIME,
+            )
             selection = select_search(connection, log, request, now)
-        search_id = f"srh_{secrets.token_hex(12)}"
-        values = {
-            "log_id": log_id,
-            "search_id": search_id,
-            "key_id": caller.key_id,
-            "tree_size": log.size,
-            "request": orjson.dumps(dict(request)),
-            "created_at": now,
-            "expires_at": now + LIFETIME,
-        }
+            search = self._first(connection, row, log, selection)
         with self._store.write() as connection:
             old = (searches.c.log_id == log_id) & (searches.c.expires_at < now - LIFETIME)
             gone = select(searches.c.search_id).where(old).limit(MAX_SWEEP)
             for found in connection.execute(gone.with_for_update(skip_locked=True)).scalars():
                 connection.execute(delete(searches).where(old, searches.c.search_id == found))
-            connection.execute(insert(searches).values(values))
-            row = connection.execute(_by_id(search_id)).one()
-        return self._first(row, selection)
+            connection.execute(insert(searches).values(row._asdict()))
+        return search
 
     def get(self, caller: Caller, search_id: str) -> Search:
         """A stored search with its first page."""
         with self._store.read() as connection:
             row = find_search(connection, caller, search_id)
-            selection = stored_selection(connection, row)
-        return self._first(row, selection)
+            log = selections.find_log(connection, row.log_id)
+            return self._first(connection, row, log, stored_selection(connection, row))
 
     def results(self, caller: Caller, search_id: str, request: Request) -> Page:
         """A page: `{limit, offset or cursor, assert_restrictions, include}`; raises `Problem`
@@ -124,18 +135,17 @@ class Searches:
             mine = (searches.c.log_id == row.log_id, searches.c.search_id == search_id)
             connection.execute(delete(searches).where(*mine))
 
-    def _first(self, row: Row[Any], selection: Selection) -> Search:
+    def _first(
+        self, connection: Connection, row: "Stored | Row[Any]", log: LogRow, selection: Selection
+    ) -> Search:
         request = orjson.loads(row.request)
         most = request.get("max_results", MAX_RESULTS)
-        with self._store.read() as connection:
-            log = selections.find_log(connection, row.log_id)
-            selection = self._now(selection, log)
-            page = self._page(connection, row, log, selection, request)
-            count, exact = len(page.items), True
-            if page.next_cursor is not None or count == most:
-                count, exact = matching.count(
-                    connection, selection, most, request.get("order", "desc")
-                )
+        selection = self._now(selection, log)
+        page = self._page(connection, row, log, selection, request)
+        count, exact = len(page.items), True
+        if page.next_cursor is not None or count == most:
+            order = request.get("order", "desc")
+            count, exact = matching.count(connection, selection, most, order)
         found = (row.search_id, row.log_id, request, row.created_at, row.expires_at)
         shown = max(min(count, most), len(page.items))
         return Search(*found, shown, exact and count <= most, page)
@@ -148,7 +158,7 @@ class Searches:
     def _page(
         self,
         connection: Connection,
-        row: Row[Any],
+        row: "Stored | Row[Any]",
         log: LogRow,
         selection: Selection,
         request: Request,
