@@ -176,11 +176,7 @@ def _instant(sign: str, text: str, at: int, clock: int) -> int:
 
 def _during(field: str, times: TimeRange) -> Test:
     def passes(event: Event) -> bool:
-        at = event[field] if field == "received_at" else _time(event.get(field))
-        if at is None:
-            return False
-        after = times.start is None or at >= times.start
-        return after and (times.end is None or at <= times.end)
+        return times.holds(event[field] if field == "received_at" else _time(event.get(field)))
 
     return passes
 

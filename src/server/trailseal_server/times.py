@@ -52,6 +52,13 @@ class TimeRange:
     start: int | None = None
     end: int | None = None
 
+    def holds(self, instant: int | None) -> bool:
+        """Whether an instant is in it; None, which is no time, never."""
+        if instant is None:
+            return False
+        after = self.start is None or instant >= self.start
+        return after and (self.end is None or instant <= self.end)
+
 
 def time_range(
     start: str | None, end: str | None, last: str | None, *, clock: int | None = None

@@ -77,18 +77,11 @@ def _sorted(
     indexes: Sequence[int],
     after: Key | None,
 ) -> list[Key]:
-    columns = (events.c.idx, events.c.occurred_at)
-    rows = reads.rows_at(connection, selection.log.log_id, indexes, columns)
-    low, high = selection.occurred.start, selection.occurred.end
+    rows = reads.rows_at(connection, selection.log.log_id, indexes, reads.TIMED)
     keys: list[Key] = [
         (NEVER if row.occurred_at is None else row.occurred_at, row.idx)
         for row in rows
-        if not selection.timed
-        or (
-            row.occurred_at is not None
-            and (low is None or row.occurred_at >= low)
-            and (high is None or row.occurred_at <= high)
-        )
+        if not selection.timed or selection.occurred.holds(row.occurred_at)
     ]
     keys.sort(reverse=order == "desc")
     if after is None:

@@ -39,6 +39,10 @@ _E = events.c
 CHECKED = (_E.idx, _E.body, _E.received_at, _E.ingested_by, _E.channel_id)
 
 
+# And what tells their time: SQLite would look for two columns in all of the index that holds both.
+TIMED = (_E.idx, _E.occurred_at, _E.received_at)
+
+
 class Places(NamedTuple):
     """Some events of a list, in order; `after` is where to go on (None: that was all)."""
 
@@ -96,12 +100,8 @@ def _in_time(connection: Connection, selection: Selection, order: Order, limit: 
 
 def _timed(connection: Connection, selection: Selection, indexes: Sequence[int]) -> list[int]:
     """Those of some events that are of the selection's time."""
-    if not indexes:
-        return []
-    at = _at(connection, selection.log.log_id, indexes)
-    timed = lookups.in_time(selection, events.c.occurred_at + 0)
-    found = set(connection.execute(select(events.c.idx).where(at, timed)).scalars().all())
-    return [index for index in indexes if index in found]
+    rows = rows_at(connection, selection.log.log_id, indexes, TIMED)
+    return [row.idx for row in rows if selection.occurred.holds(row.occurred_at)]
 
 
 def places(
