@@ -12,16 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from trailseal_api.api.exports import (
-    create_export,
-    download_export,
-    get_export,
-    get_export_manifest,
-)
-from trailseal_api.api.operations import cancel_operation, get_operation
 from trailseal_api.types import UNSET
 
-from trailseal import errors
+from trailseal import _api, errors
 from trailseal._call import body, call, decoded, request
 from trailseal._downloads import fetch
 from trailseal._flow import Flow, Response
@@ -53,7 +46,7 @@ Reference = Operation | Export | AcceptedRequestError | OperationTimeoutError | 
 
 def create(settings: Settings, given: Mapping[str, Any], *, log_id: str | None) -> Flow[Operation]:
     """Start an export."""
-    kwargs = create_export.request_kwargs(
+    kwargs = _api.create_export.request_kwargs(
         body=body(given), log_id=log_id or UNSET, idempotency_key=uuid7()
     )
     response = yield from call(settings, kwargs, replayable=True, accept=(202, 200))
@@ -144,12 +137,12 @@ def download(
     target.expect(f"export {export.id}", export.bytes, export.sha256)
     beside: dict[str, str] = {}
     if proved:
-        kwargs = get_export_manifest.request_kwargs(export.id)
+        kwargs = _api.get_export_manifest.request_kwargs(export.id)
         raw = decoded((yield from call(settings, kwargs)))
         if not all(isinstance(raw.get(each), str) for each in SIDECARS):
             raise UnexpectedResponseError("The manifest is not complete.")
         beside = {end: raw[each] for each, end in SIDECARS.items()}
-    kwargs = download_export.request_kwargs(export.id)
+    kwargs = _api.download_export.request_kwargs(export.id)
     if export.bytes:
         yield from fetch(
             settings, target, lambda more: request(settings, {**kwargs, "headers": more})
@@ -159,7 +152,7 @@ def download(
 
 def cancel(settings: Settings, reference: Reference) -> Flow[Operation]:
     """Cancel an operation that goes on; one that ended stays as it is."""
-    kwargs = cancel_operation.request_kwargs(operation_id(reference))
+    kwargs = _api.cancel_operation.request_kwargs(operation_id(reference))
     response = yield from call(settings, kwargs, replayable=True)
     return Operation(decoded(response))
 
@@ -168,7 +161,7 @@ def _look(
     settings: Settings, identity: str, *, hold: int | None = None, after: float = 0.0
 ) -> Flow[tuple[Operation, float | None]]:
     """Fetch an operation once, and how long the server asks to wait before the next look."""
-    kwargs = get_operation.request_kwargs(identity, wait=hold or UNSET)
+    kwargs = _api.get_operation.request_kwargs(identity, wait=hold or UNSET)
     response = yield from call(settings, kwargs, accept=(200, 202), after=after)
     return Operation(decoded(response)), _seconds(response)
 
@@ -179,7 +172,7 @@ def _seconds(response: Response) -> float | None:
 
 
 def _finished(settings: Settings, export_id: str) -> Flow[Export]:
-    kwargs = get_export.request_kwargs(export_id)
+    kwargs = _api.get_export.request_kwargs(export_id)
     export = Export(decoded((yield from call(settings, kwargs))))
     if export.state in {"pending", "running"}:
         text = f"Export {export.id} is {export.state}."

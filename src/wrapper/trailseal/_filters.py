@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypedDict
 
-from trailseal_api.models.action_type import ActionType
-from trailseal_api.models.actor_type import ActorType
-from trailseal_api.models.outcome import Outcome
-from trailseal_api.models.time_field import TimeField
+from trailseal_api import models
 
 from trailseal._events import check_names
 from trailseal._ids import timestamp
@@ -48,11 +45,11 @@ class Filters(TypedDict, total=False):
     time_field: str
 
 
-_ENUMS: Mapping[str, Callable[[str], Any]] = {
-    "actor_type": ActorType,
-    "action_type": ActionType,
-    "outcome": Outcome,
-    "time_field": TimeField,
+_ENUMS = {  # by their names in `models`, which loads each when it is first used
+    "actor_type": "ActorType",
+    "action_type": "ActionType",
+    "outcome": "Outcome",
+    "time_field": "TimeField",
 }
 
 
@@ -70,7 +67,10 @@ def filter_values(filters: Mapping[str, Any]) -> dict[str, Any]:
 
 def typed(values: Mapping[str, Any]) -> dict[str, Any]:
     """Give values the types of the generated layer."""
-    return {name: _ENUMS[name](v) if name in _ENUMS else v for name, v in values.items()}
+    return {
+        name: getattr(models, _ENUMS[name])(value) if name in _ENUMS else value
+        for name, value in values.items()
+    }
 
 
 def check_page(limit: int, offset: int | None) -> None:

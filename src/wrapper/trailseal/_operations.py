@@ -13,30 +13,10 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from trailseal_api.api.account import get_caller, get_usage
-from trailseal_api.api.events import (
-    create_event,
-    create_events,
-    create_events_async,
-    get_event,
-    ingest_payload,
-    list_events,
-)
-from trailseal_api.api.keys import create_verification_key, list_verification_keys
-from trailseal_api.api.logs import (
-    get_checkpoint,
-    get_consistency_proof,
-    get_inclusion_proof,
-    get_latest_checkpoint,
-    seal_log,
-)
-from trailseal_api.api.searches import create_search, list_search_results
-from trailseal_api.models.event_include import EventInclude
-from trailseal_api.models.ingest_source import IngestSource
-from trailseal_api.models.order import Order
-from trailseal_api.models.page_include import PageInclude
+from trailseal_api import models
 from trailseal_api.types import UNSET
 
+from trailseal import _api
 from trailseal._call import Raw, all_items, body, call, decoded, or_unset
 from trailseal._events import Prepared, encode
 from trailseal._filters import typed
@@ -71,7 +51,7 @@ def log(
     if settings.disabled:
         _log.debug("disabled: one event was not sent")
         return Receipt.local(event.id, "disabled")
-    kwargs = create_event.request_kwargs(
+    kwargs = _api.create_event.request_kwargs(
         body=body({}), log_id=or_unset(log_id), include=_proof(include_proof), sent_at=now()
     )
     response = yield from call(
@@ -100,7 +80,7 @@ def log_batch(
             for i, r in receipts
         ]
     content = batch_body(events, atomic=atomic, channel=channel, external_id=external_id)
-    kwargs = create_events.request_kwargs(
+    kwargs = _api.create_events.request_kwargs(
         body=body({}), log_id=or_unset(log_id), imported=imported or UNSET, sent_at=now()
     )
     raw = decoded((yield from call(settings, kwargs, content=content, replayable=True)))
@@ -131,7 +111,7 @@ def log_batch_async(
 ) -> Flow[Operation]:
     """Have the server keep encoded events, store them later; replayable by its idempotency key."""
     content = batch_body(events, **rest)
-    kwargs = create_events_async.request_kwargs(
+    kwargs = _api.create_events_async.request_kwargs(
         body=body({}),
         log_id=or_unset(log_id),
         imported=imported or UNSET,
@@ -148,8 +128,8 @@ def log_stream(
     settings: Settings, source: str, payload: Any, *, imported: bool = False, **rest: str | None
 ) -> Flow[BatchResult]:
     """Store the records of a vendor's payload; replayable by its idempotency key."""
-    kwargs = ingest_payload.request_kwargs(
-        IngestSource(source),
+    kwargs = _api.ingest_payload.request_kwargs(
+        models.IngestSource(source),
         body=None if isinstance(payload, bytes) else payload,
         sent_at=now(),
         idempotency_key=uuid7(),
@@ -178,7 +158,7 @@ def _json(value: Any) -> bytes:
 
 def seal(settings: Settings, log_id: str) -> Flow[Checkpoint]:
     """Have the log sign a checkpoint now."""
-    response = yield from call(settings, seal_log.request_kwargs(log_id), replayable=True)
+    response = yield from call(settings, _api.seal_log.request_kwargs(log_id), replayable=True)
     return Checkpoint(decoded(response))
 
 
@@ -196,7 +176,7 @@ def get(
     """Fetch one event."""
     if not event_id:
         raise ConfigurationError("event_id must not be empty.")
-    kwargs = get_event.request_kwargs(
+    kwargs = _api.get_event.request_kwargs(
         event_id, log_id=or_unset(log_id), include=_proof(include_proof)
     )
     return Event(decoded((yield from call(settings, kwargs, after=after))))
@@ -207,11 +187,11 @@ def page(
 ) -> Flow[Page]:
     """Fetch one page of the events that match values of `filter_values`."""
     order, include = options.pop("order"), options.pop("include")
-    kwargs = list_events.request_kwargs(
+    kwargs = _api.list_events.request_kwargs(
         **typed(values),
         **{name: or_unset(value) for name, value in options.items()},
-        order=Order(order) if order else UNSET,
-        include=[PageInclude(name) for name in include] or UNSET,
+        order=models.Order(order) if order else UNSET,
+        include=[models.PageInclude(name) for name in include] or UNSET,
         cursor=or_unset(cursor),
     )
     return Page(decoded((yield from call(settings, kwargs))))
@@ -219,7 +199,7 @@ def page(
 
 def search(settings: Settings, given: Mapping[str, Any], *, log_id: str | None) -> Flow[Raw]:
     """Store a search; the raw answer holds its first page."""
-    kwargs = create_search.request_kwargs(
+    kwargs = _api.create_search.request_kwargs(
         body=body(given), log_id=or_unset(log_id), idempotency_key=uuid7()
     )
     return decoded((yield from call(settings, kwargs, replayable=True, accept=(201, 200))))
@@ -227,26 +207,26 @@ def search(settings: Settings, given: Mapping[str, Any], *, log_id: str | None) 
 
 def results(settings: Settings, search_id: str, given: Mapping[str, Any]) -> Flow[Page]:
     """Fetch one page of a stored search: a read, whatever its method."""
-    kwargs = list_search_results.request_kwargs(search_id, body=body(given))
+    kwargs = _api.list_search_results.request_kwargs(search_id, body=body(given))
     return Page(decoded((yield from call(settings, kwargs, replayable=True))))
 
 
 def whoami(settings: Settings) -> Flow[Caller]:
     """Ask whose key this is."""
-    return Caller(decoded((yield from call(settings, get_caller.request_kwargs()))))
+    return Caller(decoded((yield from call(settings, _api.get_caller.request_kwargs()))))
 
 
 def usage(settings: Settings) -> Flow[Usage]:
     """Ask what was used this month."""
-    return Usage(decoded((yield from call(settings, get_usage.request_kwargs()))))
+    return Usage(decoded((yield from call(settings, _api.get_usage.request_kwargs()))))
 
 
 def root(settings: Settings, tree_size: int | None, *, log_id: str | None) -> Flow[Checkpoint]:
     """Fetch the latest checkpoint, or that of a size."""
     if tree_size is None:
-        kwargs = get_latest_checkpoint.request_kwargs(log_id=or_unset(log_id))
+        kwargs = _api.get_latest_checkpoint.request_kwargs(log_id=or_unset(log_id))
     else:
-        kwargs = get_checkpoint.request_kwargs(tree_size, log_id=or_unset(log_id))
+        kwargs = _api.get_checkpoint.request_kwargs(tree_size, log_id=or_unset(log_id))
     return Checkpoint(decoded((yield from call(settings, kwargs))))
 
 
@@ -254,7 +234,9 @@ def inclusion_proof(settings: Settings, **given: Any) -> Flow[InclusionProof]:
     """Fetch the proof that an event is in the log."""
     if (given["event_id"] is None) == (given["index"] is None):
         raise ConfigurationError("Give either event_id or index.")
-    kwargs = get_inclusion_proof.request_kwargs(**{name: or_unset(v) for name, v in given.items()})
+    kwargs = _api.get_inclusion_proof.request_kwargs(
+        **{name: or_unset(v) for name, v in given.items()}
+    )
     return InclusionProof(decoded((yield from call(settings, kwargs))))
 
 
@@ -262,7 +244,7 @@ def consistency_proof(
     settings: Settings, first: int, second: int, *, log_id: str | None
 ) -> Flow[ConsistencyProof]:
     """Fetch the proof that the log of one size continues that of another."""
-    kwargs = get_consistency_proof.request_kwargs(
+    kwargs = _api.get_consistency_proof.request_kwargs(
         first=first, second=second, log_id=or_unset(log_id)
     )
     return ConsistencyProof(decoded((yield from call(settings, kwargs))))
@@ -270,7 +252,7 @@ def consistency_proof(
 
 def verification_keys(settings: Settings, *, log_id: str | None) -> Flow[list[VerificationKey]]:
     """Fetch all keys that the server publishes for a log."""
-    raws = yield from all_items(settings, list_verification_keys, log_id=log_id)
+    raws = yield from all_items(settings, _api.list_verification_keys, log_id=log_id)
     return [VerificationKey(raw) for raw in raws]
 
 
@@ -278,7 +260,7 @@ def register_key(
     settings: Settings, given: Mapping[str, Any], *, log_id: str | None
 ) -> Flow[VerificationKey]:
     """Register a client's public key with a log; the same one again is fine."""
-    kwargs = create_verification_key.request_kwargs(
+    kwargs = _api.create_verification_key.request_kwargs(
         body=body({"algorithm": "ed25519", **given}), log_id=or_unset(log_id)
     )
     response = yield from call(settings, kwargs, replayable=True, accept=(200, 201))
@@ -286,4 +268,4 @@ def register_key(
 
 
 def _proof(include: bool) -> Any:
-    return [EventInclude.PROOF] if include else UNSET
+    return [models.EventInclude.PROOF] if include else UNSET

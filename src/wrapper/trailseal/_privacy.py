@@ -8,16 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from trailseal_api.api.erasures import (
-    create_erasure,
-    create_legal_hold,
-    list_erasures,
-    list_legal_holds,
-    redact_event,
-    release_legal_hold,
-)
-from trailseal_api.api.policies import get_redaction_policy, update_redaction_policy
-
+from trailseal import _api
 from trailseal._call import all_items, body, call, decoded, or_unset
 from trailseal._flow import Flow
 from trailseal._ids import uuid7
@@ -33,14 +24,14 @@ def redact(
     if isinstance(paths, str):
         raise ConfigurationError("paths is a list of JSON Pointers, such as ['/actor/email'].")
     given = body({"paths": list(paths), "reason": reason})
-    kwargs = redact_event.request_kwargs(event_id, body=given, log_id=or_unset(log_id))
+    kwargs = _api.redact_event.request_kwargs(event_id, body=given, log_id=or_unset(log_id))
     return Event(decoded((yield from call(settings, kwargs, replayable=True))))
 
 
 def erase(settings: Settings, subject: str, reason: str, log_id: str | None) -> Flow[Operation]:
     """Begin an erasure."""
     given = body({"subject": subject, "reason": reason})
-    kwargs = create_erasure.request_kwargs(
+    kwargs = _api.create_erasure.request_kwargs(
         body=given, log_id=or_unset(log_id), idempotency_key=uuid7()
     )
     response = yield from call(settings, kwargs, replayable=True, accept=(202, 200))
@@ -49,7 +40,8 @@ def erase(settings: Settings, subject: str, reason: str, log_id: str | None) -> 
 
 def erasures(settings: Settings, log_id: str | None) -> Flow[tuple[Erasure, ...]]:
     """Fetch all pages of a log's erasures."""
-    return tuple(map(Erasure, (yield from all_items(settings, list_erasures, log_id=log_id))))
+    raws = yield from all_items(settings, _api.list_erasures, log_id=log_id)
+    return tuple(map(Erasure, raws))
 
 
 def place(
@@ -57,7 +49,7 @@ def place(
 ) -> Flow[LegalHold]:
     """Place a hold; replayable by its idempotency key."""
     given = body({"subject": subject, "reason": reason})
-    kwargs = create_legal_hold.request_kwargs(
+    kwargs = _api.create_legal_hold.request_kwargs(
         body=given, log_id=or_unset(log_id), idempotency_key=uuid7()
     )
     response = yield from call(settings, kwargs, replayable=True, accept=(201, 200))
@@ -66,18 +58,20 @@ def place(
 
 def held(settings: Settings, log_id: str | None) -> Flow[tuple[LegalHold, ...]]:
     """Fetch all pages of a log's holds."""
-    return tuple(map(LegalHold, (yield from all_items(settings, list_legal_holds, log_id=log_id))))
+    return tuple(
+        map(LegalHold, (yield from all_items(settings, _api.list_legal_holds, log_id=log_id)))
+    )
 
 
 def release(settings: Settings, hold_id: str) -> Flow[LegalHold]:
     """End a hold."""
-    kwargs = release_legal_hold.request_kwargs(hold_id)
+    kwargs = _api.release_legal_hold.request_kwargs(hold_id)
     return LegalHold(decoded((yield from call(settings, kwargs, replayable=True))))
 
 
 def policy(settings: Settings, log_id: str | None) -> Flow[RedactionPolicy]:
     """Fetch a policy."""
-    kwargs = get_redaction_policy.request_kwargs(log_id=or_unset(log_id))
+    kwargs = _api.get_redaction_policy.request_kwargs(log_id=or_unset(log_id))
     return RedactionPolicy(decoded((yield from call(settings, kwargs))))
 
 
@@ -86,5 +80,5 @@ def set_policy(
 ) -> Flow[RedactionPolicy]:
     """Replace a policy."""
     given = body({"rules": [dict(rule) for rule in rules]})
-    kwargs = update_redaction_policy.request_kwargs(body=given, log_id=or_unset(log_id))
+    kwargs = _api.update_redaction_policy.request_kwargs(body=given, log_id=or_unset(log_id))
     return RedactionPolicy(decoded((yield from call(settings, kwargs, replayable=True))))

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
-from trailseal_api.api.schemas import create_schema, list_schemas, validate_schema
 from trailseal_api.types import UNSET
 
+from trailseal import _api
 from trailseal._call import all_items, body, call, decoded, or_unset
 from trailseal._flow import Flow
 from trailseal._models import Schema
@@ -26,13 +26,13 @@ SchemaLike = Mapping[str, Any] | str | PurePath
 
 def register(settings: Settings, schema: SchemaLike, given: Mapping[str, Any]) -> Flow[Schema]:
     """Register a version; replayable, because the same one again changes nothing."""
-    kwargs = create_schema.request_kwargs(body=body({**_document(schema), **given}))
+    kwargs = _api.create_schema.request_kwargs(body=body({**_document(schema), **given}))
     return Schema(decoded((yield from call(settings, kwargs, replayable=True, accept=(200, 201)))))
 
 
 def get(settings: Settings, schema_id: str, version: str | None) -> Flow[Schema]:
     """Fetch one version, or the latest: ids are free text, so they are looked for in the list."""
-    kwargs = list_schemas.request_kwargs(
+    kwargs = _api.list_schemas.request_kwargs(
         schema_id=schema_id,
         version=or_unset(version),
         latest=True if version is None else UNSET,
@@ -47,13 +47,15 @@ def get(settings: Settings, schema_id: str, version: str | None) -> Flow[Schema]
 
 def listed(settings: Settings, *, schema_id: str | None, latest: bool) -> Flow[tuple[Schema, ...]]:
     """Fetch all pages."""
-    raws = yield from all_items(settings, list_schemas, schema_id=schema_id, latest=latest or None)
+    raws = yield from all_items(
+        settings, _api.list_schemas, schema_id=schema_id, latest=latest or None
+    )
     return tuple(map(Schema, raws))
 
 
 def validate(settings: Settings, schema: SchemaLike) -> Flow[tuple[ErrorDetail, ...]]:
     """Have the server check a schema."""
-    kwargs = validate_schema.request_kwargs(body=body(_document(schema)))
+    kwargs = _api.validate_schema.request_kwargs(body=body(_document(schema)))
     raw = decoded((yield from call(settings, kwargs, replayable=True)))
     return tuple(map(ErrorDetail.from_dict, raw.get("errors") or []))
 

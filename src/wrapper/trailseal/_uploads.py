@@ -15,9 +15,9 @@ import tempfile
 from collections.abc import Iterator
 from typing import IO, Self, cast
 
-from trailseal_api.api.uploads import complete_upload, create_upload, upload_content
 from trailseal_api.types import UNSET
 
+from trailseal import _api
 from trailseal._call import body, call, decoded
 from trailseal._context import Fields, filled
 from trailseal._events import EventLike
@@ -113,7 +113,7 @@ def upload(
         upload_id = yield from _sent(settings, file, begun, log_id, imported)
     except UploadExpiredError:
         upload_id = yield from _sent(settings, file, begun, log_id, imported)
-    kwargs = complete_upload.request_kwargs(upload_id, body=body({"sha256": file.sha256}))
+    kwargs = _api.complete_upload.request_kwargs(upload_id, body=body({"sha256": file.sha256}))
     response = yield from call(settings, kwargs, replayable=True, accept=(202, 200))
     return Operation(decoded(response))
 
@@ -125,7 +125,7 @@ def _sent(
     log_id: str | None,
     imported: bool,
 ) -> Flow[str]:
-    kwargs = create_upload.request_kwargs(
+    kwargs = _api.create_upload.request_kwargs(
         body=body(begun),
         log_id=UNSET if log_id is None else log_id,
         imported=imported or UNSET,
@@ -135,6 +135,6 @@ def _sent(
     upload_id, token = made.get("upload_id"), made.get("token")
     if not isinstance(upload_id, str) or not isinstance(token, str):
         raise UnexpectedResponseError("The answer names no upload.")
-    kwargs = upload_content.request_kwargs(upload_id, body=b"", token=token)
+    kwargs = _api.upload_content.request_kwargs(upload_id, body=b"", token=token)
     yield from call(settings, kwargs, content=file)
     return upload_id

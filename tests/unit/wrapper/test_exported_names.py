@@ -8,6 +8,7 @@ import sys
 
 import pytest
 import trailseal
+from trailseal import _api
 
 NAMES = """
 Actor ActorRecord AsyncClient AsyncPager AsyncSearch Audit BatchItem BatchResult Caller
@@ -61,6 +62,16 @@ def test_import_loads_no_http_library(code: str) -> None:
 def test_the_blocking_client_loads_no_asyncio_no_cryptography_and_no_models() -> None:
     """What few programs need is loaded by those: this halves what a client costs above httpx."""
     rare = {"asyncio", "cryptography", "importlib.metadata", "trailseal_api.models.event_input"}
+    rare |= {"trailseal_api.api.events.create_event", "trailseal_api.models.order"}
     code = f"import sys, trailseal; trailseal.Client; print(sorted({rare} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_each_operation_of_the_flows_loads_from_the_generated_layer() -> None:
+    """What is loaded at its first use would fail there, and not at the start."""
+    assert sorted(_api._HOMES) == _api.__all__
+    for name in _api.__all__:
+        assert callable(getattr(_api, name).request_kwargs)
+    with pytest.raises(AttributeError, match="create_evnet"):
+        _api.create_evnet  # noqa: B018  # the access is the test
