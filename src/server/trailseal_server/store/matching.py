@@ -9,11 +9,11 @@ Rules:
 - Counting ends after `MAX_COUNTED` candidates, where they must be checked.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
-from sqlalchemy import Connection
+from sqlalchemy import ColumnElement, Connection
 
 from ..query_evaluate import Event, document
 from ..times import TimeRange
@@ -21,6 +21,7 @@ from . import occurred, reads, sorts
 from .known import MAX_RUN, covered, through_run
 from .reads import Key, Places
 from .records import EventRow
+from .schema import events
 from .search import All, Expression
 from .selections import Order, Selection
 
@@ -33,6 +34,9 @@ SIFTED = 4_000  # candidates sifted at a time
 FEW = 100  # candidates that are rather read than sifted
 SAMPLE = 1024  # of the newest events: how many have what is usual
 MAX_PLACES = 20_000  # places read at a time, where nothing is checked
+
+
+Columns: TypeAlias = Iterable[ColumnElement[Any]]
 
 
 class Found(NamedTuple):
@@ -52,8 +56,25 @@ def read_matches(
     *,
     after: Key | None = None,
     skip: int = 0,
+    columns: Columns = events.c,
 ) -> Found:
-    """At most `limit` events behind the key `after`, the first `skip` of them passed over."""
+    """At most `limit` events behind the key `after`, the first `skip` of them passed over; of their
+    `columns`, `idx` among them."""
+    keys, following, skipped = _find(connection, selection, order, limit, after, skip)
+    indexes = [key[-1] for key in keys]
+    rows = reads.rows_at(connection, selection.log.log_id, indexes, columns)
+    return Found(rows, following, skipped)
+
+
+def _find(  # noqa: PLR0917 - as read_matches
+    connection: Connection,
+    selection: Selection,
+    order: Order,
+    limit: int,
+    after: Key | None,
+    skip: int,
+) -> tuple[Sequence[Key], Key | None, int]:
+    """The places of `read_matches`."""
     if not (selection.checks or selection.by_occurred or selection.sort):
         return _in_order(connection, selection, order, limit, after, skip)
     selection = _narrowed(connection, selection)
@@ -69,7 +90,7 @@ def read_matches(
             if skipped < skip:
                 skipped += 1
             elif len(found) == limit:
-                return Found(_rows(connection, selection, found), found[-1], skipped)
+                return found, found[-1], skipped
             else:
                 found.append(key)
         after, read = step.after, read + size
@@ -79,7 +100,7 @@ def read_matches(
             size = min(CHUNK, _next(asked, (skip + limit + 1 - matched) * read, matched))
         if after is None or not (checked or len(step.keys) >= asked):
             break
-    return Found(_rows(connection, selection, found), after, skipped)
+    return found, after, skipped
 
 
 def _next(size: int, wanted: int, matched: int) -> int:
@@ -121,13 +142,13 @@ def _in_order(  # noqa: PLR0917 - as read_matches
     limit: int,
     after: Key | None,
     skip: int,
-) -> Found:
+) -> tuple[Sequence[Key], Key | None, int]:
     if after is not None:
         selection = selection.behind(after[0], order)
     found = reads.indexes_in_order(connection, selection, order, limit + 1, offset=skip)
     shown = found[:limit]
-    rows = reads.rows_at(connection, selection.log.log_id, shown)
-    return Found(rows, (shown[-1],) if len(found) > limit else None, skip)
+    following = (shown[-1],) if len(found) > limit else None
+    return [(index,) for index in shown], following, skip
 
 
 def _checked(  # noqa: PLR0917 - as read_matches
@@ -137,7 +158,7 @@ def _checked(  # noqa: PLR0917 - as read_matches
     limit: int,
     after: Key | None,
     skip: int,
-) -> Found:
+) -> tuple[Sequence[Key], Key | None, int]:
     if after is not None:
         selection = selection.behind(after[0], order)
     wanted = skip + limit + 1
@@ -145,8 +166,8 @@ def _checked(  # noqa: PLR0917 - as read_matches
     shown = found[skip : skip + limit]
     if len(found) == wanted:
         stop = shown[-1]
-    rows = reads.rows_at(connection, selection.log.log_id, shown)
-    return Found(rows, None if stop is None else (stop,), min(skip, len(found)))
+    following = None if stop is None else (stop,)
+    return [(index,) for index in shown], following, min(skip, len(found))
 
 
 def _scanned(
@@ -190,10 +211,6 @@ class _Scan:
             stop, read, self._left = step.after[0], read + size, self._left - size
             size = _next(size, (wanted - len(found)) * read, len(found))
         return found, stop
-
-
-def _rows(connection: Connection, selection: Selection, keys: Sequence[Key]) -> Sequence[EventRow]:
-    return reads.rows_at(connection, selection.log.log_id, [key[-1] for key in keys])
 
 
 def count(
