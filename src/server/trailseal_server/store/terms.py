@@ -26,7 +26,8 @@ BREAK = "\ue000"  # for private use; FTS5's unicode61 takes it for a word
 BETWEEN = f" {BREAK} "
 MAX_NAME = 256  # characters; a longer value is found by its words, not by a part of it
 TOKEN_BYTES = 10  # 80 bits: no accidental match in any log that fits
-TERM_CACHE = 65_536  # the same actors, actions and outcomes come again and again
+MAX_KNOWN = 8192  # terms remembered of each field, at most 3 MB, for values of up to
+MAX_KNOWN_TEXT = 64  # characters
 
 EXACT_FIELDS = frozenset(
     {
@@ -107,32 +108,59 @@ def derive(prepared: Prepared, ingested_by: str, channel_id: str | None) -> Term
     """The terms of an event as it is stored."""
     values, plan = prepared.scalars, prepared.plan
     fields = _known_fields(plan) if len(values) <= MAX_FIELDS else _fields(plan)
-    found = [_term("ingested_by", ingested_by)]
+    tokens = [fields.has, _KNOWN["ingested_by"][ingested_by][2]]
     if channel_id is not None:
-        found.append(_term("channel_id", channel_id))
-    for place, field in fields.exact:
+        tokens.append(_KNOWN["channel_id"][channel_id][2])
+    for place, known in fields.exact:
         text = values[place]
         if type(text) is str:
-            found.append(_term(field, text))
-    for place, field, key in fields.pairs:
+            tokens.append(known[text][2])
+    for place, known, key in fields.pairs:
         text = values[place]
         if type(text) is str:
-            found.append(_term(field, f"{key}:{text}"))
+            tokens.append(known[f"{key}:{text}"][2])
+    names = []
+    for place, known in fields.names:
+        text = values[place]
+        if type(text) is str:
+            term = known[text]
+            tokens.append(term[2])
+            if len(text) <= MAX_NAME:
+                names.append(term)
     strings = [text for text in map(values.__getitem__, fields.texts) if type(text) is str]
     text = BETWEEN.join(strings)
     if len(text) > MAX_TEXT:  # which words are left must not depend on the order of members
         text = BETWEEN.join(sorted(strings))[:MAX_TEXT]
-    tokens = dict.fromkeys([token for _, _, token in found])  # none twice
-    names = [term for term in found if term[0] in NAME_FIELDS and len(term[1]) <= MAX_NAME]
-    return Terms(f"{fields.has} {' '.join(tokens)}", text, tuple(names))
+    return Terms(" ".join(dict.fromkeys(tokens)), text, tuple(names))  # no token twice
+
+
+class _Known(dict[str, Term]):
+    """The terms of one field's values: the same actors, actions and outcomes come again and again,
+    and a dictionary is found in faster than by `lru_cache`."""
+
+    def __init__(self, field: str) -> None:
+        super().__init__()
+        self._field = field
+
+    def __missing__(self, text: str) -> Term:
+        term = self._field, text, exact_token(self._field, text)
+        if len(text) <= MAX_KNOWN_TEXT:
+            if len(self) >= MAX_KNOWN:
+                self.clear()
+            self[text] = term
+        return term
+
+
+_KNOWN = {field: _Known(field) for field in sorted(EXACT_FIELDS)}
 
 
 class _Fields(NamedTuple):
     """Where the terms of events of one shape are among their values."""
 
     has: str  # the tokens of the members' names, of `action` at least
-    exact: tuple[tuple[int, str], ...]  # place and field
-    pairs: tuple[tuple[int, str, str], ...]  # the same, and the key that stands before the value
+    exact: tuple[tuple[int, _Known], ...]
+    pairs: tuple[tuple[int, _Known, str], ...]  # and the key that stands before the value
+    names: tuple[tuple[int, _Known], ...]  # of NAME_FIELDS
     texts: tuple[int, ...]
 
 
@@ -140,16 +168,18 @@ def _fields(plan: Plan) -> _Fields:
     places = sorted(zip(plan.places, plan.paths, strict=True))
     paths: list[tuple[int, list[Any]]] = [(place, orjson.loads(path)) for place, path in places]
     members = dict.fromkeys(path[0] for _, path in paths)
-    named = [(place, field) for place, path in paths if (field := _field(path))]
+    found = [(place, field) for place, path in paths if (field := _field(path))]
+    exact = [(place, _KNOWN[field]) for place, field in found if field not in NAME_FIELDS]
+    names = [(place, _KNOWN[field]) for place, field in found if field in NAME_FIELDS]
     texts = [place for place, path in paths if not (len(path) == 1 and path[0] in _NOT_TEXT)]
     pairs = [
-        (place, _LISTS[path[0]], path[1])
+        (place, _KNOWN[_LISTS[path[0]]], path[1])
         for place, path in paths
         if path[0] in _LISTS and len(path) == 2 and type(path[1]) is str
     ]
     has = [exact_token("has", name) for name in members if name not in USUAL]
     has += [exact_token("lacks", name) for name in sorted(USUAL) if name not in members]
-    return _Fields(" ".join(has), tuple(named), tuple(pairs), tuple(texts))
+    return _Fields(" ".join(has), tuple(exact), tuple(pairs), tuple(names), tuple(texts))
 
 
 def _field(path: Sequence[str | int]) -> str | None:
@@ -184,8 +214,3 @@ _PARTS: Mapping[str, Mapping[str, str]] = {
 }
 # What has a better place than among the words: ids of the event and its times.
 _NOT_TEXT = frozenset({"id", "occurred_at", "action_type", "outcome", "severity", "tenant_id"})
-
-
-@lru_cache(maxsize=TERM_CACHE)
-def _term(field: str, text: str) -> Term:
-    return field, text, exact_token(field, text)

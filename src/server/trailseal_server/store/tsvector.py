@@ -14,7 +14,7 @@ Rules:
 
 import re
 from collections.abc import Iterable
-from functools import lru_cache
+from itertools import chain
 from struct import pack
 from unicodedata import normalize
 
@@ -23,12 +23,12 @@ from sqlalchemy.dialects.postgresql import TSQUERY, TSVECTOR
 
 from .logs import LogRow
 from .search import EVERY, All, Either, Expression, Source, Tokens, Without
-from .terms import BETWEEN, BREAK, TERM_CACHE, Terms
+from .terms import BETWEEN, BREAK, MAX_KNOWN_TEXT, Terms
 
 MAX_WORD = 255  # characters of a word that count: a lexeme has at most 2,046 bytes
 MAX_PLACE = 16_383  # as high as PostgreSQL's places go
 MAX_PLACES = 256  # of one word
-MAX_KNOWN = 64  # characters of a value whose words are remembered, for they come again and again
+MAX_KNOWN = 32_768  # texts whose words are remembered, some 20 MB, of up to MAX_KNOWN_TEXT
 
 terms_index = table(
     "terms", column("log_id", Text), column("idx", BigInteger), column("doc", TSVECTOR)
@@ -39,9 +39,10 @@ _ASCII_WORD = re.compile(rb"[a-z0-9]+")
 _BREAK = BREAK.encode()
 _PLACES = tuple(pack("!H", place) for place in range(MAX_PLACE + 1))
 _FROM_1 = _PLACES[1:]
+_HEADS = tuple(b"\0" + count for count in _PLACES[: MAX_PLACES + 1])  # before so many places
 _LOG = b"\xff\xfe"  # stands for the log's number: no UTF-8 holds these bytes, and no two places
 _WORD_OF, _TOKEN_OF = _LOG + b".", _LOG + b"="  # in the order of their bytes
-_NOWHERE = b"\0" + _PLACES[0]
+_NOWHERE = _HEADS[0]
 _NEXT = _NOWHERE + _TOKEN_OF
 _MARKS = re.compile("[\u0300-\u036f]+")  # combining diacritics
 
@@ -62,10 +63,7 @@ def ready(terms: Terms) -> Terms:
     In order it is taken as it is, for a third of what the text format costs. Where a BREAK stands,
     a place is left free.
     """
-    every: list[bytes] = []
-    for text in terms.text.split(BETWEEN):
-        every += _known(text) if len(text) <= MAX_KNOWN else _encoded(text)
-        every.append(_BREAK)
+    every = list(chain.from_iterable(map(_KNOWN.__getitem__, terms.text.split(BETWEEN))))
     at: dict[bytes, bytes] = {}
     for word, place in zip(every, _FROM_1, strict=False):
         if word in at:
@@ -77,7 +75,7 @@ def ready(terms: Terms) -> Terms:
     del at[_BREAK]
     if len(every) > MAX_PLACES:
         at = {word: places[: 2 * MAX_PLACES] for word, places in at.items()}
-    lexemes = [b"%b\0%b%b" % (word, _PLACES[len(two) >> 1], two) for word, two in at.items()]
+    lexemes = [word + _HEADS[len(places) >> 1] + places for word, places in at.items()]
     lexemes.sort()
     exact = terms.exact.encode().split()
     exact.sort()
@@ -98,7 +96,19 @@ def _encoded(text: str) -> list[bytes]:
     return [word.encode() for word in words(text)]
 
 
-_known = lru_cache(maxsize=TERM_CACHE // 2)(_encoded)
+class _Known(dict[str, list[bytes]]):
+    """The words of texts, and a BREAK after them."""
+
+    def __missing__(self, text: str) -> list[bytes]:
+        found = [*_encoded(text), _BREAK]
+        if len(text) <= MAX_KNOWN_TEXT:
+            if len(self) >= MAX_KNOWN:
+                self.clear()
+            self[text] = found
+        return found
+
+
+_KNOWN = _Known()
 
 
 def tsquery(log_no: int, expression: Expression) -> str:
