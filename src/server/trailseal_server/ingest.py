@@ -4,14 +4,13 @@ Rules:
 - Preparing is pure and happens in the caller's thread; appending happens in one writer thread. One
   transaction takes all requests that wait once it has begun (group commit); if the database refuses
   it, each request gets a transaction of its own, so that one cannot spoil another's.
-- A future is done only after the commit: acknowledged means on disk.
+- An answer is given only after the commit: acknowledged means on disk.
 - Results stay in input order. One bad event is one failed item, unless the request is atomic.
 - What is no object is a failed item like any other bad event.
 """
 
 import queue
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -19,9 +18,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from operator import itemgetter
+from typing import Any
 
 from . import prepare
 from .auth import Caller
+from .handoff import Reply
 from .prepare import Event, Validate
 from .problems import Problem
 from .quota import Quotas
@@ -37,6 +38,7 @@ MAX_TRANSACTION_EVENTS = 10_000
 MAX_OPENED = 100_000  # logs remembered, some 30 MB
 RETRY_AFTER_S = 1.0
 
+Answer = Future[list[ItemResult]] | Reply  # what waits for a request's results
 Count = Callable[[Mapping[str, int]], object]  # of outcomes
 Admit = Callable[[Caller, Target, Event, Draft, str], None]  # see admission.py
 Redact = Callable[[Connection, LogRow, Draft], Draft]  # see policies.py
@@ -46,7 +48,7 @@ Redact = Callable[[Connection, LogRow, Draft], Draft]  # see policies.py
 class _Request:
     caller: Caller
     atomic: bool
-    future: "Future[list[ItemResult]]"
+    answer: Answer
     results: dict[int, ItemResult] = field(default_factory=dict)
     drafts: dict[Target, list[tuple[int, Draft]]] = field(default_factory=dict)
 
@@ -85,7 +87,7 @@ class Ingest:
         self.quotas = Quotas()
         self._names: Names = set()
         self._opened: dict[tuple[str | None, str | None, Target], str] = {}
-        self._queue: queue.Queue[_Request | None] = queue.Queue(MAX_QUEUED)
+        self._queue: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._closing = threading.Lock()
         self._upkeep = Upkeep(store)
         self._thread: threading.Thread | None = None
@@ -99,20 +101,26 @@ class Ingest:
 
     def stop(self, timeout: float) -> bool:
         """Refuse new requests and write what was accepted; whether that was done in `timeout` s."""
-        deadline = time.monotonic() + timeout
         with self._closing:
             thread, self._thread = self._thread, None
         if thread is None:
             return True
-        try:
-            self._queue.put(None, timeout=timeout)
-        except queue.Full:
-            return False
-        thread.join(max(0.0, deadline - time.monotonic()))
+        self._queue.put(None)
+        thread.join(timeout)
         return not thread.is_alive()
 
     def submit(
+        self, caller: Caller, events: Sequence[Event | Problem], **options: Any
+    ) -> "Future[list[ItemResult]]":
+        """`send` with a future of its own, that nobody can cancel."""
+        future: Future[list[ItemResult]] = Future()
+        future.set_running_or_notify_cancel()
+        self.send(future, caller, events, **options)
+        return future
+
+    def send(
         self,
+        answer: Answer,
         caller: Caller,
         events: Sequence[Event | Problem],
         *,
@@ -122,17 +130,16 @@ class Ingest:
         sent_at: int | None = None,
         imported: bool = False,
         pointer: str | None = "/events",
-    ) -> "Future[list[ItemResult]]":
-        """Check the events and queue them; the future answers after the commit, in input order.
+    ) -> None:
+        """Check the events and queue them; `answer` gets results after the commit, in input order.
 
         A problem in an event's place says why there is none: it becomes that item's error.
         Field errors point to `{pointer}/{position}/…`, or to `/…` of a single event if it is None.
         Raises Problem: an atomic request with a bad event, no log, another tenant's log, a full
-        queue. The future raises Problem too, for an atomic request that conflicts, and whatever the
-        database raised.
+        queue. The answer may be a Problem too, for an atomic request that conflicts, and whatever
+        the database raised.
         """
-        request = _Request(caller, atomic, Future())
-        request.future.set_running_or_notify_cancel()  # accepted: nobody can cancel it now
+        request = _Request(caller, atomic, answer)
         origin = prepare.Origin(caller.key_id, channel_id, sent_at, imported)
         seen: set[tuple[Target, str]] = set()
         targets: dict[str | None, Target] = {}
@@ -159,18 +166,15 @@ class Ingest:
         if atomic:
             _all_or_nothing(request)
         self._enqueue(request)
-        return request.future
 
     def _enqueue(self, request: _Request) -> None:
         with self._closing:
             if self._thread is None:
                 raise Problem("unavailable", "The server is stopping", retry_after=RETRY_AFTER_S)
-            try:
-                self._queue.put_nowait(request)
-            except queue.Full:
-                raise Problem(
-                    "unavailable", "Too many requests wait to be written", retry_after=RETRY_AFTER_S
-                ) from None
+            if self._queue.qsize() >= MAX_QUEUED:
+                advice = "Too many requests wait to be written"
+                raise Problem("unavailable", advice, retry_after=RETRY_AFTER_S)
+            self._queue.put(request)
 
     def _run(self) -> None:
         while not self._ended and (first := self._queue.get()) is not None:
@@ -204,15 +208,15 @@ class Ingest:
                 for request in requests:
                     self._write([request], again=True)
             else:
-                requests[0].future.set_exception(error)
+                requests[0].answer.set_exception(error)
             return
         outcomes: Counter[str] = Counter()
         for request, answer in zip(requests, answers, strict=True):
             if isinstance(answer, Problem):
-                request.future.set_exception(answer)
+                request.answer.set_exception(answer)
             else:
                 outcomes.update(item.status for item in answer)
-                request.future.set_result(answer)
+                request.answer.set_result(answer)
         self._count(outcomes)
         self.quotas.settle(self._store)
         self._upkeep.after(sum(request.size for request in requests))

@@ -18,6 +18,7 @@ from .auth import Authenticator
 from .batches import Batches
 from .erasures import Erasures
 from .exports import Exports
+from .handoff import Handoff
 from .ingest import Ingest
 from .metrics import Metrics
 from .operations import Operations
@@ -68,6 +69,7 @@ class Services:
     limits: dict[str, int]
     unsupported: Sequence[str]
     version: str = field(default_factory=lambda: version("trailseal"))
+    handoff: Handoff = field(default_factory=Handoff)
     stopping: threading.Event = field(default_factory=threading.Event)  # whoever waits answers now
 
     @classmethod

@@ -10,6 +10,7 @@ has lost no member. Every other body is read a second time, by a parser that see
 """
 
 import json
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 import orjson
@@ -33,7 +34,7 @@ def parse(text: bytes, *, check: bool = True) -> Any:
         raise Problem(
             "json_invalid", f"The body is not JSON in UTF-8: {error.msg}, {place}"
         ) from None
-    if check:
+    if check and not _fits((value,), MAX_DEPTH + 1):
         _check(value, [])
     if orjson.dumps(value) != text:
         json.loads(text, object_pairs_hook=_object)
@@ -48,6 +49,23 @@ def check(value: Any) -> None:
 def token(name: str | int) -> str:
     """A reference token of a JSON Pointer, escaped (RFC 6901, section 3)."""
     return str(name)[:MAX_NAME_SHOWN].replace("~", "~0").replace("/", "~1")
+
+
+def _fits(values: Iterable[Any], levels: int) -> bool:
+    """Whether `_check` has nothing to say; without paths, it takes half the time."""
+    if not levels:
+        return False
+    for value in values:
+        kind = type(value)
+        if kind is dict:
+            if not _fits(value.values(), levels - 1):
+                return False
+        elif kind is list:
+            if not _fits(value, levels - 1):
+                return False
+        elif (kind is int or kind is float) and not -MAX_NUMBER <= value <= MAX_NUMBER:
+            return False
+    return True
 
 
 def _check(container: Any, path: list[str | int]) -> None:

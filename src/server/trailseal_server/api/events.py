@@ -1,6 +1,5 @@
 """Events: writing them, reading them, streaming them out."""
 
-import asyncio
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -30,8 +29,10 @@ MAX_CHECK_ERRORS = 1000  # of a dry run, as the contract says
 @operation("createEvent")
 async def create_event(call: ServerCall) -> Response:
     """Store one event; with `include=proof`, wait a little for a checkpoint that covers it."""
-    submit = partial(
-        call.services.ingest.submit,
+    reply = call.services.handoff.reply()
+    send = partial(
+        call.services.ingest.send,
+        reply,
         call.caller,
         [call.body],
         log_id=call.params.get("log_id"),
@@ -40,8 +41,11 @@ async def create_event(call: ServerCall) -> Response:
     )
     quick = int(call.request.headers.get("content-length", INLINE_BYTES + 1)) <= INLINE_BYTES
     quick &= call.body.keys().isdisjoint(LOOKED_UP)
-    future = submit() if quick else await run_in_threadpool(submit)
-    (item,) = await asyncio.wrap_future(future)
+    if quick:
+        send()
+    else:
+        await run_in_threadpool(send)
+    (item,) = await reply.future
     if item.receipt is None:
         raise reason(item)
     receipt: Any = item.receipt
