@@ -13,6 +13,7 @@ import gc
 import logging
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -43,6 +44,7 @@ from .turns import Turn
 from .workers import Configure, run_workers
 
 GC_THRESHOLD = 100_000  # objects more than before; batches hold many, few of them in a cycle
+SWITCH_S = 0.001  # a writer that waits for the interpreter holds a log's lock; 5 ms as it comes
 START_DEADLINE = 30.0  # seconds for a server in a thread: it may have to migrate its database
 
 _log = logging.getLogger("trailseal.server")
@@ -161,6 +163,7 @@ def work(
     bound_arenas()
     gc.freeze()  # what is loaded now stays
     gc.set_threshold(GC_THRESHOLD)
+    sys.setswitchinterval(SWITCH_S)
     Server(settings, announce, turn).run([listener])
 
 

@@ -51,13 +51,14 @@ class _Request:
     answer: Answer
     results: dict[int, ItemResult] = field(default_factory=dict)
     drafts: dict[Target, list[tuple[int, Draft]]] = field(default_factory=dict)
+    size: int = 0  # drafts
 
     def fail(self, position: int, event_id: str | None, error: Problem) -> None:
         self.results[position] = ItemResult(position, event_id, "failed", error=error)
 
-    @property
-    def size(self) -> int:
-        return sum(len(drafts) for drafts in self.drafts.values())
+    def add(self, target: Target, position: int, draft: Draft) -> None:
+        self.drafts.setdefault(target, []).append((position, draft))
+        self.size += 1
 
 
 class Ingest:
@@ -162,7 +163,7 @@ class Ingest:
                 request.fail(position, _id_of(event), error)
             else:
                 seen.add((target, draft.event_id))
-                request.drafts.setdefault(target, []).append((position, draft))
+                request.add(target, position, draft)
         if atomic:
             _all_or_nothing(request)
         self._enqueue(request)

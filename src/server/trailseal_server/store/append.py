@@ -14,6 +14,7 @@ Rules:
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
@@ -170,7 +171,8 @@ def _write(
     ]
     terms = [draft.terms for draft, _, _ in fresh]
     epoch = log.names_epoch
-    new = {(log_id, epoch, name) for each in terms for name in each.names} - names
+    all_names = set(chain.from_iterable([each.names for each in terms]))
+    new = {(log_id, epoch, name) for name in all_names} - names
     found = sorted((log_id, f, storable(v), folded(v), token) for _, _, (f, v, token) in new)
     grown = after, b"".join(extend(split(log.edge), log.size, leaves)), received_at
     counted = usage.counted(log_id, received_at, [len(draft.body) for draft, _, _ in fresh])
