@@ -3,8 +3,9 @@
 Rules:
 - JCS writes a member as `"name":`, and no string holds that, for its quotes are escaped. A member's
   name may hold dots: of a longer path, all matches hold its last name at the end of a member's.
-- A number behind such a name lies within the bounds. What else is there (a text, an array, several
-  members of the name) passes: whose member it is, and what it means, query_evaluate.py sees.
+- A number behind such a name lies within the bounds. What else is there (an array, a text that may
+  match, several members of the name) passes: whose member it is, and what it means,
+  query_evaluate.py sees.
 - How databases are asked is said in store/sifting.py.
 """
 
@@ -19,11 +20,12 @@ SLACK = 1e-9  # of a bound: a database may read a number's last digit otherwise
 
 class Sift(NamedTuple):
     """Events that hold this member, `"name":` or `name":`; where a bound is given, with a number
-    of [low, high] or something that is no number."""
+    of [low, high] or an array, or else (`texts`) with something that is no number."""
 
     member: str
     low: float | None = None
     high: float | None = None
+    texts: bool = False
 
 
 def sift_of(term: BodyLeaf) -> Sift | None:
@@ -45,7 +47,8 @@ def sift_of(term: BodyLeaf) -> Sift | None:
             low, high = (None if end is None else number_of(end) for end in (first, last))
         case Has():
             pass
-    return Sift(f'{name}":' if dotted else f'"{name}":', _beside(low, -1), _beside(high, 1))
+    member, texts = f'{name}":' if dotted else f'"{name}":', isinstance(term, Match)
+    return Sift(member, _beside(low, -1), _beside(high, 1), texts)
 
 
 def _beside(bound: float | None, side: int) -> float | None:

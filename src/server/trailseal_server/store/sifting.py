@@ -32,6 +32,13 @@ _WITHIN = {
         ), :outside) AS TEXT) AS REAL), 0)
         BETWEEN :low AND :high) IS NOT FALSE""",
 }
+# Only what passed so far is asked whether a number or an array stands there at all: CASE keeps
+# planners from asking it first.
+_NUMERIC = {
+    "postgresql": "CASE WHEN {} THEN encode(events.body, 'escape') ~ :numeric ELSE FALSE END",
+    "sqlite": "CASE WHEN {} THEN CAST(events.body AS TEXT) GLOB :numeric ELSE FALSE END",
+}
+_START = "[[0-9-]"  # to both, one of the characters that an array or a number begins with
 _FAR = "1e300"
 
 
@@ -42,17 +49,23 @@ def passing(connection: Connection, sifts: Iterable[Sift]) -> ColumnElement[bool
 
 
 def _condition(engine: str, sift: Sift) -> Any:
-    member, low, high = sift
+    member, low, high, texts = sift
     if low is None and high is None:
         return _bound(f"({_HELD[engine]})", **_patterns(engine, member, 1))
+    statement, more = f"({_WITHIN[engine]} OR {_HELD[engine]})", {}
+    if not texts:
+        around = "*" if engine == "sqlite" else ""
+        statement = _NUMERIC[engine].format(statement)
+        more = {"numeric": f"{around}{member}{_START}{around}"}
     return _bound(
-        f"({_WITHIN[engine]} OR {_HELD[engine]})",
+        statement,
         member=member.encode(),
         past=len(member),
         outside=_FAR if low is None else f"-{_FAR}",
         low=-inf if low is None else low,
         high=inf if high is None else high,
         **_patterns(engine, member, 2),
+        **more,
     )
 
 
