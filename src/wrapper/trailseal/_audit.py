@@ -239,7 +239,7 @@ class Audit:
 
     def _make_send(self) -> Send:
         # Now: in the sending thread their loggers would be made under logging's lock.
-        for module in ("httpcore", "trailseal._deadline"):
+        for module in ("httpcore", "trailseal._deadline", "trailseal_api.api.events.create_events"):
             import_module(module)
         transport, settings = self._connection(), replace(self._settings, max_retries=0)
 

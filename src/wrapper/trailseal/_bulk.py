@@ -19,15 +19,17 @@ from collections.abc import (
     Iterator,
     Mapping,
 )
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import aclosing
 from contextvars import copy_context
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trailseal._batches import Batch, Cutter, check_events
 from trailseal._events import EventLike
 from trailseal._results import BatchItem, BatchResult
 from trailseal.errors import ApiError, ConfigurationError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 MAX_CONCURRENCY = 32  # a server's log takes one batch at a time: more would only wait there
 
@@ -84,6 +86,8 @@ def drive(
     if check_concurrency(concurrency) == 1:
         yield from map(send, batches)
         return
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415  # most calls need none
+
     pool = ThreadPoolExecutor(concurrency, thread_name_prefix="trailseal-bulk")
     window: deque[Future[Items]] = deque()
     try:

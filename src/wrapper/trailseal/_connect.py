@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import Any, TypeVar
 
 import httpx
@@ -60,6 +59,8 @@ def asynchronous(connection: Connection) -> httpx.AsyncClient:
 
 
 def _fast(connection: Connection) -> bool:
+    from importlib.util import find_spec  # noqa: PLC0415  # asynchronous clients only
+
     socks = (connection.proxy or "").startswith("socks")  # aiohttp has none
     return not socks and find_spec("aiohttp") is not None
 

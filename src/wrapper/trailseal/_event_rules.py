@@ -53,7 +53,7 @@ _USUAL = (  # a day that every month has, and a second that every minute has
     r"(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
 )
 _USUAL_TIME = re.compile(_USUAL)
-_USUAL_TIMES = re.compile(f"(?:{_USUAL},)*+")
+_USUAL_TIMES = f"(?:{_USUAL},)*+"  # compiled when first used
 _BASE64_SHA256 = re.compile(r"[A-Za-z0-9+/]{43}=", re.ASCII)
 _SEED = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 
@@ -177,7 +177,7 @@ def _ids(values: list[Any]) -> bool:
 
 def _times(values: list[Any]) -> bool:
     joined = ",".join([*values, ""])
-    usual = _USUAL_TIMES.fullmatch(joined) and joined.count(",") == len(values)
+    usual = re.fullmatch(_USUAL_TIMES, joined) and joined.count(",") == len(values)
     return bool(usual) or all(map(_time_accepted, values))
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from trailseal.errors import ConfigurationError, TransportError, from_transport
 
@@ -71,8 +71,7 @@ class Sink(Protocol):
         """Take the next piece."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """The only thing a flow may ask for: wait `after` seconds, then send `request`."""
 
     request: Request

@@ -18,11 +18,14 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from trailseal._flow import Attempt, Flow, Request, Response, Sink
 from trailseal.errors import ApiError, TransportError, from_response
-from trailseal.hooks import Hooks, RetryInfo, tell
+
+if TYPE_CHECKING:
+    from trailseal.hooks import Hooks
 
 BACKOFF_BASE = 0.2  # seconds: a restarted server is often back within the second
 BACKOFF_CAP = 8.0  # seconds: beyond, waiting longer helps nobody in a direct call
@@ -60,14 +63,18 @@ class Budget:
                 self._tokens = min(self._most, self._tokens + REFUND)
 
 
-@dataclass(frozen=True, slots=True)
 class Policy:
     """How a client tries again; `jitter` returns a number in [0, 1)."""
 
-    max_retries: int = 3
-    jitter: Callable[[], float] = random.random
-    budget: Budget = field(default_factory=Budget)
-    hooks: tuple[Hooks, ...] = ()
+    def __init__(
+        self,
+        max_retries: int = 3,
+        jitter: Callable[[], float] = random.random,
+        budget: Budget | None = None,
+        hooks: tuple[Hooks, ...] = (),
+    ) -> None:
+        self.max_retries, self.jitter, self.hooks = max_retries, jitter, hooks
+        self.budget = budget or Budget()
 
 
 def may_retry(error: ApiError, *, replayable: bool) -> bool:
@@ -124,6 +131,8 @@ def attempts(
 
 
 def _told(policy: Policy, request: Request, tries: int, wait: float, error: ApiError) -> None:
+    from trailseal.hooks import RetryInfo, tell  # noqa: PLC0415  # few have any
+
     request_id = request.headers.get("Request-Id", "")
     info = RetryInfo(request.method, request.url, request_id, tries, wait, error)
     tell(policy.hooks, "on_retry", info)

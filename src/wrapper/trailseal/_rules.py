@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from trailseal._columns import Accepts, Column, arrays, each, records, texts
 from trailseal.errors import ErrorDetail
@@ -21,8 +20,7 @@ Faults = list[ErrorDetail]
 Check = Callable[[Any, str, Faults], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """What one kind of value must be."""
 
     accepts: Accepts

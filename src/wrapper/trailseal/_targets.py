@@ -22,9 +22,6 @@ from typing import IO, BinaryIO, Self
 from trailseal._flow import Response
 from trailseal.errors import ConfigurationError, DownloadError
 
-if sys.platform != "win32":
-    import fcntl
-
 CHUNK = 1 << 20  # bytes hashed at a time of what is there already
 MAX_NOTE = 4096  # bytes of `.part.json`: an ETag and a digest
 
@@ -269,6 +266,8 @@ def _opened(path: Path) -> IO[bytes]:
 def _locked(file: IO[bytes]) -> bool:
     """Whether the file is ours now; as well where the system has no locks."""
     if sys.platform != "win32":
+        import fcntl  # noqa: PLC0415  # not on Windows
+
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -6,12 +6,14 @@ import logging
 import time
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from trailseal._flow import Outcome, Request, Response
 from trailseal.config import check_headers
 from trailseal.errors import TransportError
-from trailseal.hooks import Hooks, RequestInfo, ResponseInfo, tell
+
+if TYPE_CHECKING:
+    from trailseal.hooks import Hooks
 
 _log = logging.getLogger("trailseal")
 
@@ -30,6 +32,8 @@ class Watch:
         self.headers: Mapping[str, str] = {}
 
     def __enter__(self) -> Self:
+        from trailseal.hooks import RequestInfo, tell  # noqa: PLC0415  # few have any
+
         info = RequestInfo(self._method, self._path, self._id, self._attempt, self._size)
         self.headers = check_headers(tell(self._hooks, "on_request", info))
         self._begun = time.monotonic()
@@ -41,6 +45,8 @@ class Watch:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        from trailseal.hooks import ResponseInfo, tell  # noqa: PLC0415  # as above
+
         seconds = time.monotonic() - self._begun
         outcome = self.outcome
         failed = outcome if isinstance(outcome, TransportError) else error

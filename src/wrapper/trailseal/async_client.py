@@ -29,7 +29,6 @@ from trailseal._context import check_fields, joined
 from trailseal._events import EventFields
 from trailseal._signer import Signer
 from trailseal._transport import AsyncTransport
-from trailseal.hooks import Hooks
 
 if TYPE_CHECKING:
     import ssl
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from trailseal_api.client import AuthenticatedClient
 
     from trailseal._context import Fields
+    from trailseal.hooks import Hooks
     from trailseal.verify import TrustPolicy
 
 

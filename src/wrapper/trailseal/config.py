@@ -24,11 +24,11 @@ from urllib.parse import urlsplit
 from trailseal import _signer
 from trailseal._retry import Budget
 from trailseal.errors import ConfigurationError, IntegrityError
-from trailseal.hooks import Hooks, check_hooks
 
 if TYPE_CHECKING:
     import ssl
 
+    from trailseal.hooks import Hooks
     from trailseal.verify import TrustPolicy, VerifierKey
 
     Verify = bool | str | os.PathLike[str] | TrustPolicy
@@ -173,8 +173,14 @@ def load(
         signer=None
         if off
         else _signer.check(signer) or _signer.Ed25519Signer.from_environment(env),
-        hooks=check_hooks(hooks),
+        hooks=() if hooks == () else _checked_hooks(hooks),
     )
+
+
+def _checked_hooks(hooks: Hooks | Iterable[Hooks]) -> tuple[Hooks, ...]:
+    from trailseal.hooks import check_hooks  # noqa: PLC0415  # few have any
+
+    return check_hooks(hooks)
 
 
 def check_api_key(key: str) -> str:
