@@ -14,12 +14,13 @@ import inspect
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 import yaml
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -196,6 +197,24 @@ class Operation:
         return await run_in_threadpool(self.body.parse, text)
 
 
+class _Request(Request):
+    """A request whose headers are found in a dictionary: they are asked for some ten times."""
+
+    @cached_property
+    def headers(self) -> Headers:
+        return _Headers(raw=self.scope["headers"])
+
+
+class _Headers(Headers):
+    def __init__(self, raw: list[tuple[bytes, bytes]]) -> None:
+        super().__init__(raw=raw)
+        self._first = dict(reversed(raw))  # names in lower case, as ASGI says
+
+    def get(self, key: str, default: Any = None) -> Any:
+        found = self._first.get(key.lower().encode("latin-1"))
+        return default if found is None else found.decode("latin-1")
+
+
 class _Endpoint:
     """All operations of one path, as an ASGI application."""
 
@@ -204,7 +223,7 @@ class _Endpoint:
         self._authenticate = authenticate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive, send)
+        request = _Request(scope, receive, send)
         chosen = self._methods.get(request.method)
         if chosen is None:
             allowed = ", ".join(sorted(self._methods))

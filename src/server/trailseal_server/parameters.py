@@ -63,13 +63,16 @@ class Parameters:
     def read(self, request: Request) -> dict[str, Any]:
         """The values of the parameters that were sent, by name; raises `Problem` 400."""
         values: dict[str, Any] = {}
-        errors = [
-            FieldError("request_invalid", f"/query/{name[:64]}", self._unknown())
-            for name in request.query_params
-            if name not in self._query
-        ]
+        errors: list[FieldError] = []
+        asked = bool(request.scope["query_string"])  # most writes ask nothing
+        if asked:
+            errors = [
+                FieldError("request_invalid", f"/query/{name[:64]}", self._unknown())
+                for name in request.query_params
+                if name not in self._query
+            ]
         for each in self._all:
-            texts = _texts(request, each)
+            texts = _texts(request, each) if asked or each.place != "query" else []
             if texts:
                 values[each.name], wrong = each.read(texts)
                 errors += wrong
