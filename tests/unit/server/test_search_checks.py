@@ -186,6 +186,8 @@ def test_a_bounded_page_may_be_empty_and_nothing_is_cut(
         search = searches.create(filled.caller(), "main", request)
         assert not search.count_exact
         assert search.count == len(search.page.items)
+        again = searches.create(filled.caller(), "main", request)
+        assert again.page.items == search.page.items  # what is known by then is looked at no more
         page, pages = search.page, [indexes(search.page.items)]
         while page.next_cursor is not None:
             more = {"cursor": page.next_cursor, "limit": 50}

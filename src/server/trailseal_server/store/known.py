@@ -86,19 +86,23 @@ class Known:
                 del self._facts[key]
 
 
-def covered(  # noqa: PLR0917 - as through_run
+def left_to_look_at(  # noqa: PLR0917 - as through_run
     known: Known | None,
     log: LogRow,
     key: Hashable,
     low: int,
     high: int,
     order: Literal["asc", "desc"],
+    most: int,
 ) -> int:
-    """How many indexes of [low, high) the known run holds, from the first one in an order on."""
+    """How many of at most so many candidates in [low, high) are still to be looked at: the less,
+    the more the known run holds, so that the same request costs nothing; but all before it."""
     run: Run | None = None if known is None else known.get(log, key)
-    if run is None or not (run.low <= low if order == "asc" else run.high >= high):
-        return 0
-    return max(0, run.high - low if order == "asc" else high - run.low)
+    if run is None or run.high <= low or run.low >= high:
+        return most
+    inside = min(high, run.high) - max(low, run.low)
+    before = max(0, high - run.high if order == "desc" else run.low - low)
+    return min(most, max(before, most - inside))
 
 
 def through_run(  # noqa: PLR0917 - what is known, which range of it, and how to find more

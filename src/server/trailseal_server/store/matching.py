@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, Connection
 from ..query_evaluate import Event, document
 from ..times import TimeRange
 from . import occurred, reads, sorts
-from .known import MAX_RUN, covered, through_run
+from .known import MAX_RUN, left_to_look_at, through_run
 from .reads import Key, Places
 from .records import EventRow
 from .schema import events
@@ -174,12 +174,11 @@ def _scanned(
     connection: Connection, selection: Selection, order: Order, limit: int, *, counted: bool = False
 ) -> tuple[list[int], int | None]:
     """The first indexes of a selection that pass its checks, and where the search for more broke
-    off. To count, no more is looked at where enough is known."""
+    off."""
     known, log, ends = selection.known, selection.log, (selection.low, selection.high)
     key = ("run", selection.match, selection.occurred, selection.checks)
-    most = MAX_CHECKED
-    if counted:
-        most = max(0, MAX_COUNTED - covered(known, log, key, *ends, order))
+    most = MAX_COUNTED if counted else MAX_CHECKED
+    most = left_to_look_at(known, log, key, *ends, order, most)
     scan = _Scan(connection, selection, order, most)
     return through_run(known, log, key, *ends, order, limit, scan)
 
