@@ -38,7 +38,7 @@ class Content(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Request:
     """One HTTP request; `url` is a path below the base URL, already escaped.
 
@@ -52,7 +52,7 @@ class Request:
     content: bytes | Content | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Response:
     """One answer; header names are lower case; `content` is empty where a sink took the body."""
 

@@ -27,8 +27,8 @@ PUBLIC_KEY_BYTES = 32
 MAX_INFO = 8  # members of public_key_info, by the contract
 MAX_INFO_TEXT = 256
 
-_KEY_ID = re.compile(r"[A-Za-z0-9_:-][A-Za-z0-9_.:-]{0,127}")
-_INFO_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_KEY_ID = r"[A-Za-z0-9_:-][A-Za-z0-9_.:-]{0,127}"
+_INFO_NAME = r"[A-Za-z0-9_.-]{1,64}"
 _OPENSSH = b"-----BEGIN OPENSSH PRIVATE KEY-----"
 
 Password = str | bytes | Callable[[], str | bytes]
@@ -202,7 +202,7 @@ def fingerprint(public_key: bytes) -> str:
 
 def check_key_id(key_id: object) -> str:
     """Return a key's name if the contract allows it; raises `ConfigurationError`."""
-    if not isinstance(key_id, str) or not _KEY_ID.fullmatch(key_id):
+    if not isinstance(key_id, str) or not re.fullmatch(_KEY_ID, key_id):
         raise ConfigurationError("key_id must be 1-128 of A-Z a-z 0-9 _ : - and, not first, a dot.")
     return key_id
 
@@ -219,7 +219,7 @@ def check_info(info: Mapping[str, str]) -> Mapping[str, str]:
 
 def _fits(item: tuple[object, object]) -> bool:
     name, text = item
-    named = isinstance(name, str) and _INFO_NAME.fullmatch(name) is not None
+    named = isinstance(name, str) and re.fullmatch(_INFO_NAME, name) is not None
     return named and isinstance(text, str) and len(text) <= MAX_INFO_TEXT and text.isprintable()
 
 

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, cast
 from trailseal._body import Body
 from trailseal._failures import failed, of_httpx, raised
 from trailseal._flow import Attempt, Outcome, Request
-from trailseal._large import pieces
 from trailseal._watch import Watch, note
 from trailseal.config import Connection, Settings
 from trailseal.errors import ClosedError, ConfigurationError
@@ -166,7 +165,11 @@ class Transport(_Base):
                     headers = _headers(response)
                     body = Body(attempt, response.status_code, headers)
                     stream = cast("Iterable[bytes]", response.stream)
-                    for piece in pieces(response, headers, deadline) if attempt.sink else stream:
+                    if attempt.sink:
+                        from trailseal._large import pieces  # noqa: PLC0415  # few need it
+
+                        stream = pieces(response, headers, deadline)
+                    for piece in stream:
                         body.feed(piece)
                     return note(attempt.request, body.finish())
                 finally:

@@ -9,7 +9,9 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import tempfile
 from collections.abc import Iterator
 from typing import IO, Self, cast
 
@@ -42,9 +44,6 @@ class EventFile:
     """The file of one upload; a context manager, at whose end it is gone."""
 
     def __init__(self, settings: Settings, bound: Fields, compression: str) -> None:
-        import gzip  # noqa: PLC0415  # few upload
-        import tempfile  # noqa: PLC0415
-
         if compression not in {"none", "gzip"}:
             raise ConfigurationError("compression must be none or gzip.")
         self.compression = compression

@@ -44,12 +44,13 @@ VERSION = "0.1.0"  # of the distribution; a test holds them together, reading it
 TRUE, FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"", "0", "false", "no", "off"})
 
 _KEY = re.compile(r"ts_([a-z0-9]{8,32})_([A-Za-z0-9]{32,64})_([0-9a-f]{8})", re.ASCII)
-_REGION = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)  # a DNS label, RFC 1123
-_APP = re.compile(r"[A-Za-z0-9._-]{1,64}(/[A-Za-z0-9._+-]{1,64})?", re.ASCII)
-_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token, RFC 9110, 5.6.2
+# Patterns that few clients need are compiled when they are used.
+_REGION = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"  # a DNS label, RFC 1123
+_APP = r"[A-Za-z0-9._-]{1,64}(/[A-Za-z0-9._+-]{1,64})?"
+_HEADER = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # a token, RFC 9110, 5.6.2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Settings:
     """What a client works with; made by `load`."""
 
@@ -66,7 +67,7 @@ class Settings:
     disabled: bool = False
     signer: _signer.Signer | None = field(default=None, repr=False)
     hooks: tuple[Hooks, ...] = field(default=(), repr=False)
-    budget: Budget = field(default_factory=Budget, repr=False, compare=False)  # of all its calls
+    budget: Budget = field(default_factory=Budget, repr=False)  # of all its calls
 
     @property
     def key_id(self) -> str:
@@ -80,7 +81,7 @@ class Settings:
         return f"base_url={self.base_url!r}, key_id={self.key_id!r}, tenant={self.tenant!r}{mode}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Connection:
     """How a client reaches the server; made by `connection`.
 
@@ -114,7 +115,7 @@ def connection(
         raise ConfigurationError("With http_client=, set proxy, tls and transport there.")
     agent = f"trailseal-python/{VERSION}"
     if app is not None:
-        if not _APP.fullmatch(app):
+        if not re.fullmatch(_APP, app):
             raise ConfigurationError("app must be like name/1.2 (letters, digits, - . _).")
         agent = f"{agent} {app}"
     number = isinstance(max_connections, int) and not isinstance(max_connections, bool)
@@ -209,7 +210,7 @@ def check_base_url(url: str, region: str | None = None) -> str:
     if not isinstance(url, str) or not url.isprintable() or " " in url:
         raise ConfigurationError("The base URL must be a string without spaces and line ends.")
     if "{region}" in url:
-        if not region or not _REGION.fullmatch(region):
+        if not region or not re.fullmatch(_REGION, region):
             raise ConfigurationError(
                 "The base URL has {region}: pass region= (letters, digits, -)."
             )
@@ -299,7 +300,7 @@ def check_retries(count: int) -> int:
 def check_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
     """Return a copy of extra headers; the API key has its own setting and stays out of them."""
     for name, value in headers.items():
-        if not isinstance(value, str) or not _HEADER.fullmatch(name):
+        if not isinstance(value, str) or not re.fullmatch(_HEADER, name):
             raise ConfigurationError(f"headers: {name!r} must be a header name with a string.")
         if not value.isascii() or not value.isprintable():
             raise ConfigurationError(f"headers: the value of {name!r} must be printable ASCII.")

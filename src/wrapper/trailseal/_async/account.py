@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from trailseal import _operations
 from trailseal._async.core import AsyncCore
-from trailseal._async.schemas import AsyncSchemas
 from trailseal._models import Caller, Usage
+
+if TYPE_CHECKING:
+    from trailseal._async.schemas import AsyncSchemas
 
 
 class AsyncAccount(AsyncCore):
@@ -22,4 +26,6 @@ class AsyncAccount(AsyncCore):
     @property
     def schemas(self) -> AsyncSchemas:
         """The server's event schemas: `register`, `get`, `list`, `validate`."""
+        from trailseal._async.schemas import AsyncSchemas  # noqa: PLC0415  # few need it
+
         return AsyncSchemas(self)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, I
 from contextlib import aclosing
 from typing import Any
 
-from trailseal import _operations, _uploads, config
+from trailseal import _operations, config
 from trailseal._async.core import AsyncCore
 from trailseal._batches import Batch, Cutter, check_events
 from trailseal._bulk import Items, acollect, acut, adrive, aeach, aonly
@@ -171,6 +171,8 @@ class AsyncBulk(AsyncCore):
             EventValidationError, EmptyBatchError, BatchTooLargeError: Before any I/O.
             UploadExpiredError: The server's permission ended, twice, before the file arrived.
         """
+        from trailseal import _uploads  # noqa: PLC0415  # few need it
+
         check_events(events)
         with _uploads.EventFile(self._settings, self._bound, compression) as file:
             if isinstance(events, AsyncIterable):

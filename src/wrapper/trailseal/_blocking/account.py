@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from trailseal import _operations
 from trailseal._blocking.core import Core
-from trailseal._blocking.schemas import Schemas
 from trailseal._models import Caller, Usage
+
+if TYPE_CHECKING:
+    from trailseal._blocking.schemas import Schemas
 
 
 class Account(Core):
@@ -23,4 +27,6 @@ class Account(Core):
     @property
     def schemas(self) -> Schemas:
         """The server's event schemas: `register`, `get`, `list`, `validate`."""
+        from trailseal._blocking.schemas import Schemas  # noqa: PLC0415  # few need it
+
         return Schemas(self)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from trailseal import _operations, _uploads, config
+from trailseal import _operations, config
 from trailseal._batches import Batch, Cutter, check_events
 from trailseal._blocking.core import Core
 from trailseal._bulk import Items, collect, cut, drive, each, only
@@ -168,6 +168,8 @@ class Bulk(Core):
             EventValidationError, EmptyBatchError, BatchTooLargeError: Before any I/O.
             UploadExpiredError: The server's permission ended, twice, before the file arrived.
         """
+        from trailseal import _uploads  # noqa: PLC0415  # few need it
+
         check_events(events)
         with _uploads.EventFile(self._settings, self._bound, compression) as file:
             for event in events:

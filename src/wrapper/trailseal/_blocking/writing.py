@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any, Unpack
 
-from trailseal import _operations, _schemas
+from trailseal import _operations
 from trailseal._blocking.core import Core
 from trailseal._context import filled, of_schema
 from trailseal._events import EventFields, EventLike
@@ -82,6 +82,8 @@ class Writing(Core):
             EventValidationError: The data does not follow it; nothing was logged.
         """
         if version is None:
+            from trailseal import _schemas  # noqa: PLC0415  # few need it
+
             latest = self._run(_schemas.get(self._settings, schema, None))
             version = latest.version
         event = of_schema(schema, version, data, action, fields)
