@@ -50,7 +50,7 @@ _APP = r"[A-Za-z0-9._-]{1,64}(/[A-Za-z0-9._+-]{1,64})?"
 _HEADER = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # a token, RFC 9110, 5.6.2
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Settings:
     """What a client works with; made by `load`."""
 
@@ -67,7 +67,7 @@ class Settings:
     disabled: bool = False
     signer: _signer.Signer | None = field(default=None, repr=False)
     hooks: tuple[Hooks, ...] = field(default=(), repr=False)
-    budget: Budget = field(default_factory=Budget, repr=False)  # of all its calls
+    budget: Budget = field(default_factory=Budget, repr=False, compare=False)  # of all its calls
 
     @property
     def key_id(self) -> str:
