@@ -190,7 +190,8 @@ class _Scan:
     def __init__(
         self, connection: Connection, selection: Selection, order: Order, most: int
     ) -> None:
-        self._connection, self._selection, self._order = connection, selection, order
+        self._connection, self._selection = connection, selection
+        self._order: Order = order
         sifted = any(check.sifts for check in selection.checks)
         self._most = SIFTED if sifted else CHUNK
         self._left = most
