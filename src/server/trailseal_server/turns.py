@@ -16,6 +16,8 @@ from collections.abc import Callable
 from multiprocessing import get_context
 from typing import Any
 
+from .failures import account
+
 BACKLOG = 2048  # connections that the system keeps for us, as uvicorn asks for
 PATIENCE_S = 0.05  # whoever computes in threads gets to its event loop within some 20 ms
 STEP_S = 0.002
@@ -96,10 +98,11 @@ class Turn:
                     await asyncio.sleep(EXHAUSTED_S)
                 continue  # another took it, or its client is gone
             try:
-                connection.setblocking(False)
                 await loop.connect_accepted_socket(protocol, connection)
-            except OSError:  # its client is gone
+            except Exception as error:  # noqa: BLE001 - the next one is taken all the same
                 connection.close()
+                if not isinstance(error, OSError):  # its client is not just gone
+                    _log.error("a connection failed\n%s", account(error))
             self.publish()
 
 

@@ -16,6 +16,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -135,7 +136,8 @@ def _work(  # noqa: PLR0917 - as _Worker gives it
     bound_arenas()
     configure()
     threading.Thread(target=_end_with_parent, name="trailseal-parent", daemon=True).start()
-    work(settings, listener, serves.set, Turn(turns, number))
+    turn = Turn(turns, number) if sys.platform != "win32" else None  # its loop has no add_reader
+    work(settings, listener, serves.set, turn)
 
 
 def _end_with_parent() -> None:
