@@ -426,7 +426,8 @@ IMPORTED = {
     "import trailseal": "import trailseal",
     "import trailseal, first client": f"import trailseal; trailseal.Client('http://x', '{KEY}')",
     "the same, ready for its first call": (
-        f"import trailseal; trailseal.Client('http://x', '{KEY}')._transport.http()"
+        f"import trailseal; trailseal.Client('http://x', '{KEY}')._transport.http();"
+        "trailseal._api.create_event"
     ),
 }
 
