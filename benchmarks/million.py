@@ -110,7 +110,7 @@ def _written(future: "Future[Any]") -> None:
 def postgresql(folder: Path, *, durable: bool = False) -> Iterator[str]:
     """The URL of a database in a cluster that lies in the folder, and runs until the end.
 
-    `durable`: a commit is on the disk before it answers, as in production.
+    `durable`: as docs/production.md sets it up. A commit is on the disk before it answers.
     """
     found = shutil.which("initdb") or max(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     binaries = Path(found).resolve().parent
@@ -126,8 +126,8 @@ def postgresql(folder: Path, *, durable: bool = False) -> Iterator[str]:
     if not data.exists():
         made = [binaries / "initdb", "-D", data, "-U", "trailseal", "-A", "trust", "-E", "UTF8"]
         subprocess.run([*made, "--no-sync"], cwd=folder, check=True, capture_output=True, **owner)
-    fsync = "on" if durable else "off"
-    options = [f"-cfsync={fsync}", "-clisten_addresses=", "-cmax_wal_size=4GB"]
+    options = ["-clisten_addresses=", "-cmax_wal_size=4GB"]
+    options += ["-cshared_buffers=1GB"] if durable else ["-cfsync=off"]
     with (folder / "postgresql.log").open("ab") as log:
         process = subprocess.Popen(
             [binaries / "postgres", "-D", data, "-k", folder, *options],
