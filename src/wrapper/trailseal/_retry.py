@@ -18,7 +18,6 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from trailseal._flow import Attempt, Flow, Request, Response, Sink
@@ -142,4 +141,5 @@ def _numbered(request: Request, tries: int) -> Request:
     """Tell the server which try this is, so that its log shows retries as such."""
     if tries == 0:
         return request
-    return replace(request, headers={**request.headers, "Retry-Attempt": str(tries)})
+    headers = {**request.headers, "Retry-Attempt": str(tries)}
+    return Request(request.method, request.url, request.params, headers, request.content)
