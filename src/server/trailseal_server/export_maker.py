@@ -149,8 +149,7 @@ class Maker:
             if time.monotonic() - renewed > RENEW_S:
                 lease.report(tally.count, total)
                 renewed = time.monotonic()
-            for row, _ in chunk:
-                tally.add(row.idx)
+            tally.add([row[0] for row, _ in chunk])  # idx, see EXPORTED
             yield chunk
 
     def _checkpoint(self, lease: Lease, tree_size: int) -> CheckpointRow:
@@ -175,10 +174,12 @@ class _Tally:
     first: int | None = None
     last: int | None = None
 
-    def add(self, index: int) -> None:
-        self.count += 1
-        self.first = index if self.first is None else min(self.first, index)
-        self.last = index if self.last is None else max(self.last, index)
+    def add(self, indexes: Sequence[int]) -> None:
+        if indexes:
+            low, high = min(indexes), max(indexes)
+            self.count += len(indexes)
+            self.first = low if self.first is None else min(self.first, low)
+            self.last = high if self.last is None else max(self.last, high)
 
     def facts(self) -> dict[str, int | None]:
         """The manifest's members."""

@@ -19,7 +19,7 @@ import orjson
 
 from . import export_formats
 from .auth import Caller
-from .export_formats import Line
+from .export_formats import EXPORTED, Line
 from .problems import Problem
 from .store import Connection, Store, jobs, matching, micros, reads, searches, selections, sorts
 from .store.checkpoints import CheckpointRow
@@ -28,19 +28,11 @@ from .store.jobs import JobRow
 from .store.logs import LogRow
 from .store.proofs import Prover
 from .store.records import EventRow
-from .store.schema import events
 from .store.search import Filters
 from .store.selections import Order, Selection
 
 CHUNK = 1000  # events read at a time: a few megabytes of usual events
 WRITE_BUFFER = 1 << 20  # bytes
-
-_E = events.c
-# What lines are written of (export_formats.py): half of the columns.
-EXPORTED = (
-    *(_E.idx, _E.received_at, _E.body, _E.seed),
-    *(_E.salts, _E.redactions, _E.entry, _E.leaf_hash),
-)
 
 Request = Mapping[str, Any]  # `ExportInput`: checked against the contract
 

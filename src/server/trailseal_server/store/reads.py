@@ -139,9 +139,11 @@ def rows_at(
     """The rows of these indexes, in their order; `columns` must hold `idx`."""
     if not indexes:
         return []
-    statement = select(*columns).where(_at(connection, log_id, indexes))
+    chosen = list(columns)
+    at = [column.name for column in chosen].index(events.c.idx.name)  # a name is read for 0.3 µs
+    statement = select(*chosen).where(_at(connection, log_id, indexes))
     with binary(connection):
-        rows = {row.idx: row for row in connection.execute(statement).all()}
+        rows = {row[at]: row for row in connection.execute(statement).all()}
     return [rows[index] for index in indexes]
 
 
