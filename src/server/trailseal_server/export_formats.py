@@ -39,14 +39,8 @@ _FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")  # the same signs in full
 # What lines are written of, half of the columns: each row is read in this order.
 _E = events.c
 EXPORTED = (
-    _E.idx,
-    _E.body,
-    _E.seed,
-    _E.entry,
-    _E.received_at,
-    _E.leaf_hash,
-    _E.salts,
-    _E.redactions,
+    *(_E.idx, _E.body, _E.seed, _E.entry),
+    *(_E.salts, _E.redactions, _E.received_at, _E.leaf_hash),
 )
 
 Line = tuple[EventRow, Sequence[str] | None]  # a row, and its proof where lines carry one
@@ -71,7 +65,8 @@ def gzip(pieces: Iterable[bytes]) -> Iterator[bytes]:
 def _object(line: Line) -> bytes:
     """One line, spliced from the stored bytes: nothing is parsed."""
     row, proof = line
-    index, body, seed, entry, *_ = row  # by name, four members cost half of the line
+    values: Sequence[Any] = row
+    index, body, seed, entry, *_ = values  # by name, they would cost as much as all else
     end = b"}" if proof is None else b',"proof":%b}' % orjson.dumps(proof)
     text = orjson.dumps(entry.decode())
     if seed is not None:  # base64url: nothing to escape
