@@ -14,7 +14,7 @@ import csv
 import io
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
@@ -65,8 +65,8 @@ def gzip(pieces: Iterable[bytes]) -> Iterator[bytes]:
 def _object(line: Line) -> bytes:
     """One line, spliced from the stored bytes: nothing is parsed."""
     row, proof = line
-    values: Sequence[Any] = row
-    index, body, seed, entry, *_ = values  # by name, they would cost as much as all else
+    # by name, they would cost as much as all else
+    index, body, seed, entry, *_ = cast("tuple[Any, ...]", row)
     end = b"}" if proof is None else b',"proof":%b}' % orjson.dumps(proof)
     text = orjson.dumps(entry.decode())
     if seed is not None:  # base64url: nothing to escape
