@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from trailseal._audit import Audit
     from trailseal._blocking.pagers import Pager, Search
     from trailseal._context import context
+    from trailseal._downloaded import Download, DownloadedFile
     from trailseal._events import Actor, EventFields, Resource
     from trailseal._filters import Filters
     from trailseal._models import (
@@ -43,13 +44,7 @@ if TYPE_CHECKING:
         Verdict,
         VerificationKey,
     )
-    from trailseal._results import (
-        BatchItem,
-        BatchResult,
-        Download,
-        DownloadedFile,
-        UnreadFailuresWarning,
-    )
+    from trailseal._results import BatchItem, BatchResult, UnreadFailuresWarning
     from trailseal._signer import Ed25519Signer, Signer
     from trailseal.async_client import AsyncClient
     from trailseal.client import Client
@@ -60,6 +55,7 @@ _HOMES = {
     "_audit": ["Audit"],
     "_blocking.pagers": ["Pager", "Search"],
     "_context": ["context"],
+    "_downloaded": ["Download", "DownloadedFile"],
     "_events": ["Actor", "EventFields", "Resource"],
     "_filters": ["Filters"],
     "_models": [
@@ -83,7 +79,7 @@ _HOMES = {
         "Verdict",
         "VerificationKey",
     ],
-    "_results": ["BatchItem", "BatchResult", "Download", "DownloadedFile", "UnreadFailuresWarning"],
+    "_results": ["BatchItem", "BatchResult", "UnreadFailuresWarning"],
     "_signer": ["Ed25519Signer", "Signer"],
     "async_client": ["AsyncClient"],
     "client": ["Client"],

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trailseal._downloaded import Download
 from trailseal._models import Checkpoint, Event, Page, Receipt, VerificationKey
-from trailseal._results import Download
 from trailseal.errors import ConfigurationError
 
 if TYPE_CHECKING:

@@ -1,16 +1,14 @@
-"""What calls of several steps come to: batches of events, and downloads."""
+"""What batches of events come to."""
 
 from __future__ import annotations
 
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from operator import itemgetter
-from pathlib import Path
 from typing import Any
 
-from trailseal._models import Export, Receipt
+from trailseal._models import Receipt
 from trailseal._view import View, maybe, object_of, optional, required
 from trailseal._words import counted
 from trailseal.errors import (
@@ -120,26 +118,3 @@ class BatchResult:
         if not self._read:
             text = f"not logged, and .failed never read: {counted(self.counts['failed'], 'event')}"
             warnings.warn(text, UnreadFailuresWarning, stacklevel=2, source=self)
-
-
-@dataclass(frozen=True, slots=True)
-class Download:
-    """A finished download; `manifest`, `note` and `checkpoint` lie beside a `jsonl` export.
-
-    Of an open file, `path` is its name as far as it has one.
-    """
-
-    path: Path
-    export: Export
-    bytes: int
-    sha256: str
-    sidecars: tuple[Path, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class DownloadedFile:
-    """What `download_file` has fetched; `sha256` in hex."""
-
-    path: Path
-    bytes: int
-    sha256: str

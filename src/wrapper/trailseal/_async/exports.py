@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import BinaryIO, Unpack
+from typing import TYPE_CHECKING, BinaryIO, Unpack
 
 from trailseal import _downloads, _exports, _filters, _targets, config
 from trailseal._async.core import AsyncCore
 from trailseal._filters import Filters
 from trailseal._models import Export, Operation
-from trailseal._results import BatchResult, Download, DownloadedFile
+from trailseal._results import BatchResult
+
+if TYPE_CHECKING:
+    from trailseal._downloaded import Download, DownloadedFile
 
 
 class AsyncExports(AsyncCore):
@@ -105,6 +108,8 @@ class AsyncExports(AsyncCore):
             DownloadError: The file exists, or did not arrive whole; call again to go on.
             OperationFailedError, ResultExpiredError: There is nothing to download.
         """
+        from trailseal._downloaded import Download  # noqa: PLC0415  # few download
+
         given = {"format": format, "compression": compression}
         target = _targets.target(path, overwrite=overwrite, on_progress=on_progress)
         with target:
@@ -134,6 +139,8 @@ class AsyncExports(AsyncCore):
             DownloadError: The file exists, or did not arrive whole; call again to go on.
             PermissionDeniedError, NotFoundError: The URL is not valid, or not any more.
         """
+        from trailseal._downloaded import DownloadedFile  # noqa: PLC0415  # few download
+
         target = _targets.target(path, overwrite=overwrite, on_progress=on_progress)
         with target:
             await asyncio.to_thread(target.load)

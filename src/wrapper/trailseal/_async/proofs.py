@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from trailseal import _checks, _filters, _operations, _signer
+from trailseal import _filters, _operations, _signer
 from trailseal._async.core import AsyncCore
 from trailseal._models import Checkpoint, ConsistencyProof, InclusionProof, VerificationKey
 from trailseal._signer import Signer
+
+if TYPE_CHECKING:
+    from trailseal._checks import Subject
 
 
 class AsyncProofs(AsyncCore):
@@ -84,7 +88,7 @@ class AsyncProofs(AsyncCore):
         }
         return await self._run(_operations.register_key(self._settings, given, log_id=log_id))
 
-    async def verify(self, subject: _checks.Subject) -> None:
+    async def verify(self, subject: Subject) -> None:
         """Check an event or page (with proofs), receipt, checkpoint, or downloaded export.
 
         With `trusted_keys` this proves what the holders of those keys signed. Without, the keys
@@ -95,6 +99,8 @@ class AsyncProofs(AsyncCore):
             ProofError: A signature, proof or digest does not hold.
             UnverifiableError: A key or a proof is missing.
         """
+        from trailseal import _checks  # noqa: PLC0415  # few verify
+
         verifier = await self._verifier(_checks.log_of(subject))
         await asyncio.to_thread(_checks.check, verifier, subject)
 
@@ -105,7 +111,7 @@ class AsyncProofs(AsyncCore):
             CheckpointForkError: It does not: the log was rewritten between them.
             ProofError, UnverifiableError: A signature is wrong, a key is missing.
         """
-        from trailseal import _verifying  # noqa: PLC0415  # it loads cryptography
+        from trailseal import _checks, _verifying  # noqa: PLC0415  # it loads cryptography
 
         verifier = await self._verifier(_checks.log_of(second))
         notes = first.signed_note, second.signed_note

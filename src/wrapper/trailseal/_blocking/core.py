@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeVar
 
-from trailseal import _checks, _operations, config
+from trailseal import _operations, config
 from trailseal._context import Fields
 from trailseal._events import Prepared
 from trailseal._flow import Flow, run
@@ -41,6 +41,8 @@ class Core:
         return Verification()
 
     def _verifier(self, log_id: str | None) -> Verifier:
+        from trailseal import _checks  # noqa: PLC0415  # few verify
+
         trusted, policy = self._settings.trusted_keys, self._settings.signing_keys
         published: list[VerificationKey] = []
         if not trusted and policy is None:  # else the server's word about keys is not asked
