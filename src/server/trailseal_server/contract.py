@@ -14,7 +14,7 @@ import inspect
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
@@ -200,9 +200,11 @@ class Operation:
 class _Request(Request):
     """A request whose headers are found in a dictionary: they are asked for some ten times."""
 
-    @cached_property
+    @property
     def headers(self) -> Headers:
-        return _Headers(raw=self.scope["headers"])
+        if not hasattr(self, "_headers"):
+            self._headers = _Headers(raw=self.scope["headers"])
+        return self._headers
 
 
 class _Headers(Headers):
