@@ -35,7 +35,8 @@ from trailseal.errors import (
 MAX_EVENTS = 1000  # of the contract
 MAX_BYTES = (10 << 20) - (64 << 10)  # of the contract's 10 MiB, less the envelope
 
-TOGETHER = 250  # events of a list that are checked at once: more do not fit into a usual cache
+TOGETHER = 500  # events of a list that are checked at once: more gain little
+FEW = 25  # of them that are looked at one by one where one is not right for sure
 
 
 def check_events(events: object) -> None:
@@ -153,17 +154,22 @@ class Cutter:
 
     def add_all(self, events: Sequence[EventLike]) -> Iterator[Batch]:
         """Take the events of a list, which no other code may change meanwhile."""
-        at = 0
+        at, step = 0, TOGETHER
         while at < len(events):
             if self._batch.room <= 0 and not self._atomic:
                 yield self._batch
                 self._batch = Batch(self._count)
-            some = events[at : at + min(TOGETHER, max(self._batch.room, 1))]
-            at += len(some)
-            if not self._added(some):
+            some = events[at : at + min(step, max(self._batch.room, 1))]
+            if self._added(some):
+                step = min(2 * step, TOGETHER)
+            elif len(some) > FEW:
+                step = len(some) // 2
+                continue
+            else:
                 for event in some:
                     if full := self.add(event):
                         yield full
+            at += len(some)
 
     def _added(self, events: Sequence[EventLike]) -> bool:
         """Take events that are right for sure and fit, else none of them."""

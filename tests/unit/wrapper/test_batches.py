@@ -149,13 +149,13 @@ def test_a_list_is_logged_as_an_iterator_is(
     given_events: list[Any], count: int, size: int, tenant: str | None
 ) -> None:
     """The same events are written and refused, whatever the limits of a request."""
-    old = _batches.MAX_EVENTS, _batches.MAX_BYTES, _batches.TOGETHER
-    _batches.MAX_EVENTS, _batches.MAX_BYTES, _batches.TOGETHER = count, size, 5
+    old = _batches.MAX_EVENTS, _batches.MAX_BYTES, _batches.TOGETHER, _batches.FEW
+    _batches.MAX_EVENTS, _batches.MAX_BYTES, _batches.TOGETHER, _batches.FEW = count, size, 8, 2
     try:
         found = logged(given_events, tenant)
         assert found == logged(iter(given_events), tenant)
     finally:
-        _batches.MAX_EVENTS, _batches.MAX_BYTES, _batches.TOGETHER = old
+        _batches.MAX_EVENTS, _batches.MAX_BYTES, _batches.TOGETHER, _batches.FEW = old
     assert [at for at, _ in found] == [*range(len(given_events))]
 
 
