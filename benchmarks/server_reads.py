@@ -146,7 +146,7 @@ SEARCHES = {
 }
 # Why these may be beyond the target.
 WHY = {
-    "data.amount>…, 1 in 1,000": "values in data are in no index: 10,000 events are sifted at first",
+    "data.amount>…, 1 in 1,000": "values in data are in no index: at first 10,000 are sifted",
 }
 PAGED: dict[str, Mapping[str, Any]] = {
     "everything": {},
