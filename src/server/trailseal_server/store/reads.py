@@ -19,7 +19,7 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
-    Select,
+    Executable,
     bindparam,
     func,
     select,
@@ -176,7 +176,7 @@ def _those(
     indexes: Sequence[int],
     columns: Sequence[ColumnElement[Any]],
     condition: ColumnElement[bool],
-) -> Select[Any]:
+) -> Executable:
     """These columns of the events at these indexes that meet a condition."""
     low, high = min(indexes), max(indexes)
     of_log = select(*columns).where(events.c.log_id == log_id, condition)
