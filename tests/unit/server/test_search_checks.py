@@ -13,7 +13,7 @@ from trailseal_server.problems import Problem
 from trailseal_server.query import parse
 from trailseal_server.query_evaluate import body_test, document
 from trailseal_server.query_nodes import And, Has, Match, Node, Not, Or, Text
-from trailseal_server.store import compiler, matching, micros, selections, sorts
+from trailseal_server.store import compiler, known, matching, micros, selections, sorts
 from trailseal_server.store.pages import Reader
 from trailseal_server.store.search import Filters
 from trailseal_server.store.searches import Searches
@@ -237,6 +237,19 @@ def sort_key(event: Event, field: str) -> tuple[bool, Any]:
 
 
 @pytest.mark.row("P-42")
+@pytest.mark.parametrize("sizes", [(3, 40), (40, 3), (3, 10)])
+def test_pages_that_are_too_large_to_remember_end_too(
+    filled: Any, sizes: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What small pages have left behind does not keep a large one from looking."""
+    monkeypatch.setattr(matching, "MAX_CHECKED", 30)
+    monkeypatch.setattr(known, "MAX_RUN", 20)
+    query = "data.amount>48 OR data.amount<-48 OR data.n<0.01"
+    first, again = (found(filled, query, limit=size) for size in sizes)
+    assert first == again
+    assert len(first) > min(sizes)
+
+
 @pytest.mark.parametrize("order", ["asc", "desc"])
 @pytest.mark.parametrize("field", [*sorts.SORTS])
 @pytest.mark.parametrize("few", [0, 500])

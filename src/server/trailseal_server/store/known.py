@@ -93,11 +93,13 @@ def left_to_look_at(  # noqa: PLR0917 - as through_run
     low: int,
     high: int,
     order: Literal["asc", "desc"],
+    limit: int,
     most: int,
 ) -> int:
     """How many of at most so many candidates in [low, high) are still to be looked at: the less,
-    the more the known run holds, so that the same request costs nothing; but all before it."""
-    run: Run | None = None if known is None else known.get(log, key)
+    the more the known run holds, so that the same request costs nothing; but all before it, and
+    all where `through_run` does without it."""
+    run: Run | None = None if known is None or limit > MAX_RUN else known.get(log, key)
     if run is None or run.high <= low or run.low >= high:
         return most
     inside = min(high, run.high) - max(low, run.low)

@@ -178,7 +178,7 @@ def _scanned(
     known, log, ends = selection.known, selection.log, (selection.low, selection.high)
     key = ("run", selection.match, selection.occurred, selection.checks)
     most = MAX_COUNTED if counted else MAX_CHECKED
-    most = left_to_look_at(known, log, key, *ends, order, most)
+    most = left_to_look_at(known, log, key, *ends, order, limit, most)
     scan = _Scan(connection, selection, order, most)
     return through_run(known, log, key, *ends, order, limit, scan)
 
