@@ -183,7 +183,7 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup([] if self._turn else sockets)
-        if self._turn and sockets:
+        if self._turn and sockets and self.started:
             self._turn.start(sockets[0], self._protocol, lambda: len(self.server_state.connections))
         if self.started:
             self._announce()

@@ -6,7 +6,6 @@ interpreter's lock: with 64 clients, a fifth of what a small request took.
 
 import asyncio
 from collections import deque
-from contextlib import suppress
 from typing import Any
 
 
@@ -26,8 +25,11 @@ class Handoff:
         self._given.append(reply)
         if not self._woken:
             self._woken = True
-            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            try:
                 reply.future.get_loop().call_soon_threadsafe(self._settle)
+            except RuntimeError:  # the loop is closed: nobody waits any more
+                self._given.clear()
+                self._woken = False
 
     def _settle(self) -> None:
         self._woken = False  # before the first is taken: what is given from now on wakes again

@@ -4,7 +4,7 @@ Rules:
 - The process with the fewest open connections takes the next. Left to themselves, whoever is awake
   takes all that wait: of eight connections five and three, and one core stands still.
 - One that has more waits for the others, in small steps and for at most PATIENCE_S: then it takes
-  the connection all the same.
+  the connection all the same, and for REST_S all others: whoever let it wait may hang.
 - Each process publishes its number; one that does not serve (yet, or any more) is not waited for.
 """
 
@@ -21,6 +21,7 @@ from .failures import account
 BACKLOG = 2048  # connections that the system keeps for us, as uvicorn asks for
 PATIENCE_S = 0.05  # whoever computes in threads gets to its event loop within some 20 ms
 STEP_S = 0.002
+REST_S = 1.0
 SOME = 16  # one more connection for each so many is no difference worth a wait
 EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 EXHAUSTED_S = 1.0  # before it is tried again, as asyncio waits
@@ -56,6 +57,7 @@ class Turn:
     def __init__(self, turns: Turns, process: int) -> None:
         self._turns, self._process = turns, process
         self._taking: asyncio.Task[None] | None = None
+        self._patient_from = 0.0  # by the loop's clock
 
     def start(
         self,
@@ -68,6 +70,7 @@ class Turn:
         listener.setblocking(False)
         self._connections = connections
         self._taking = asyncio.create_task(self._take(listener, protocol))
+        self._taking.add_done_callback(self._ended)
         self.publish()
 
     def publish(self) -> None:
@@ -80,16 +83,17 @@ class Turn:
         if self._taking:
             self._taking.cancel()
             await asyncio.wait([self._taking])
+
+    def _ended(self, taking: asyncio.Task[None]) -> None:
         self._turns.withdraw(self._process)
+        if not taking.cancelled() and (error := taking.exception()) is not None:
+            _log.error("no more connections are taken\n%s", account(error))
 
     async def _take(self, listener: socket.socket, protocol: Callable[[], Any]) -> None:
         loop = asyncio.get_running_loop()
         while True:
             await _readable(listener)
-            for _ in range(round(PATIENCE_S / STEP_S)):
-                if not self._turns.has_more(self._process):
-                    break
-                await asyncio.sleep(STEP_S)
+            await self._others_first()
             try:
                 connection, _ = listener.accept()
             except OSError as error:
@@ -104,6 +108,16 @@ class Turn:
                 if not isinstance(error, OSError):  # its client is not just gone
                     _log.error("a connection failed\n%s", account(error))
             self.publish()
+
+    async def _others_first(self) -> None:
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._patient_from:
+            return
+        for _ in range(round(PATIENCE_S / STEP_S)):
+            if not self._turns.has_more(self._process):
+                return
+            await asyncio.sleep(STEP_S)
+        self._patient_from = loop.time() + REST_S
 
 
 async def _readable(listener: socket.socket) -> None:

@@ -13,7 +13,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -31,6 +30,9 @@ MAX_VALUES = 10_000  # of an event, by the contract
 MAX_UNCOUNTED = 2 * MAX_VALUES  # bytes: a value takes two in JSON, with its comma
 NUL = rb"\u0000"  # as both encoders write it
 FREE = frozenset({"before", "after", "data"})  # None is null there, not "left out"
+_TOO_LARGE = (
+    f"An event is at most {MAX_EVENT_BYTES} bytes of JSON, with at most {MAX_VALUES} values"
+)
 MAX_FAULTS = 100  # of one event: nobody reads more
 
 
@@ -114,6 +116,8 @@ def prepare(event: EventLike, *, tenant: str | None = None, at: str = "") -> Pre
     faults: Faults = []
     if not isinstance(event, Mapping):
         raise _invalid([ErrorDetail("field_type", at, "An event must be a mapping")])
+    if not _ends(event):
+        raise _invalid([ErrorDetail("event_too_large", at, _TOO_LARGE)])
     plain = _complete(_plain(_spelled_out(event, at, faults), at, 1, faults), tenant)
     found: Faults = []
     EVENT.check(plain, at, found)
@@ -123,10 +127,7 @@ def prepare(event: EventLike, *, tenant: str | None = None, at: str = "") -> Pre
         content = encode(plain)
         if len(content) <= MAX_EVENT_BYTES and _count(plain) <= MAX_VALUES:
             return Prepared(plain["id"], plain, content)
-        text = (
-            f"An event is at most {MAX_EVENT_BYTES} bytes as JSON, with at most {MAX_VALUES} values"
-        )
-        faults.append(ErrorDetail("event_too_large", at, text))
+        faults.append(ErrorDetail("event_too_large", at, _TOO_LARGE))
     event_id = plain.get("id")
     raise _invalid(faults, event_id if isinstance(event_id, str) else None)
 
@@ -180,6 +181,20 @@ def _count(value: Any) -> int:
         inner = each.values() if isinstance(each, dict) else each
         waiting += [one for one in inner if isinstance(one, dict | list)]
     return counted
+
+
+def _ends(value: Any) -> bool:
+    """Whether a walk of an event ends soon: circles that branch, and lists that hold one another
+    over and over, have more values than anyone can copy."""
+    counted, waiting = 0, [(value, 1)]
+    while waiting and counted <= MAX_VALUES:
+        each, depth = waiting.pop()
+        counted += len(each)
+        if depth <= MAX_DEPTH:  # what is deeper is refused by its depth
+            inner = each.values() if isinstance(each, Mapping) else each
+            held = [one for one in inner if isinstance(one, Mapping | list | tuple)]
+            waiting += [(one, depth + 1) for one in held]
+    return counted <= MAX_VALUES
 
 
 def check_names(given: Iterable[str], known: Iterable[str], what: str) -> None:
@@ -272,7 +287,7 @@ def _plain(value: Any, at: str, depth: int, faults: Faults) -> Any:
             report(faults, "event_invalid", at, "holds a lone surrogate")
         return str(value)
     if isinstance(value, int | float) and not isinstance(value, bool):
-        if not math.isfinite(value) or abs(value) > MAX_NUMBER:
+        if not -MAX_NUMBER <= value <= MAX_NUMBER:  # True for NaN
             report(faults, "event_invalid", at, "must be within ±(2^53-1): send a string")
     elif value is not None and not isinstance(value, bool):
         return _copied(value, at, depth, faults)

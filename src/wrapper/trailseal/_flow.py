@@ -16,13 +16,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
-from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from trailseal.errors import ConfigurationError, TransportError, from_transport
 
 T = TypeVar("T")
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
 NO_UNICODE = "A text is no Unicode: it holds a lone surrogate, which cannot be sent."
 
 
@@ -51,15 +49,16 @@ class Request:  # plain, as `Response`: a frozen dataclass takes three times as 
         self,
         method: str,
         url: str,
-        params: Mapping[str, Any] = _NOTHING,
-        headers: Mapping[str, str] = _NOTHING,
+        params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
         content: bytes | Content | None = None,
     ) -> None:
-        self.method, self.url, self.params = method, url, params
-        self.headers, self.content = headers, content
+        self.method, self.url, self.content = method, url, content
+        self.params: Mapping[str, Any] = {} if params is None else params
+        self.headers: Mapping[str, str] = {} if headers is None else headers
 
     def __repr__(self) -> str:
-        return f"Request({self.method!r}, {self.url!r})"
+        return f"Request({self.method!r}, {self.url.partition('?')[0]!r})"  # a query may permit
 
 
 class Response:
@@ -68,9 +67,10 @@ class Response:
     __slots__ = ("content", "headers", "status")
 
     def __init__(
-        self, status: int, headers: Mapping[str, str] = _NOTHING, content: bytes = b""
+        self, status: int, headers: Mapping[str, str] | None = None, content: bytes = b""
     ) -> None:
-        self.status, self.headers, self.content = status, headers, content
+        self.status, self.content = status, content
+        self.headers: Mapping[str, str] = {} if headers is None else headers
 
     def __repr__(self) -> str:
         return f"Response({self.status})"

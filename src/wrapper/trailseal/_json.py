@@ -1,7 +1,7 @@
 """JSON in and out; with orjson (extra `fast`) where it is installed.
 
 Both sides mean the same: UTF-8, compact, no NaN. orjson writes NaN as null and knows types that
-JSON does not, so it is only given what was checked before (`_event_rules.free_json`).
+JSON does not, so what it writes counts only if a check says so (`_event_rules.free_json`).
 """
 
 from __future__ import annotations

@@ -133,7 +133,8 @@ def _told(policy: Policy, request: Request, tries: int, wait: float, error: ApiE
     from trailseal.hooks import RetryInfo, tell  # noqa: PLC0415  # few have any
 
     request_id = request.headers.get("Request-Id", "")
-    info = RetryInfo(request.method, request.url, request_id, tries, wait, error)
+    path = request.url.partition("?")[0]  # a query may be a permission
+    info = RetryInfo(request.method, path, request_id, tries, wait, error)
     tell(policy.hooks, "on_retry", info)
 
 

@@ -38,13 +38,14 @@ def _encoded(events: Sequence[EventLike]) -> list[bytes] | None:
     pieces: list[bytes] = []
     at, step = 0, STEP
     while at < len(events):
-        piece = _json.fast(events[at : at + step])[1:-1]
+        some = events[at : at + step]
+        piece = _json.fast(some)[1:-1]
         if b"\\" in piece and NUL in piece:  # the first is found far faster, and rare
             return None
         if len(piece) <= MAX_UNCOUNTED:  # and so each event in it: no limit is near
             pieces.append(piece)
             at += step
-        elif step > 1:
+        elif step > 1 and len(piece) <= len(some) * MAX_UNCOUNTED:  # else one is surely longer
             step //= 2
         else:
             return None

@@ -501,3 +501,20 @@ def test_the_caller_s_event_is_sent_as_it_was_when_it_was_given() -> None:
     assert json.loads(ready.content)["data"] == {"n": [1]}
     assert set(event) == {"action", "actor", "resource", "data"}
     assert event["actor"] == "u"
+
+
+@pytest.mark.parametrize("number", [10**400, -(10**400), 2**53, float("inf")])
+def test_a_number_of_any_size_is_refused_by_its_place(number: float) -> None:
+    """Also one that no float can hold."""
+    with pytest.raises(EventValidationError) as caught:
+        prepare({"action": "a", "data": {"n": number}})
+    assert [error.pointer for error in caught.value.errors] == ["/data/n"]
+
+
+@pytest.mark.parametrize("members", [1, 2, 70])
+def test_a_circle_is_refused_soon(members: int) -> None:
+    """However often a list holds itself: no walk of it is without end."""
+    circle: list[Any] = []
+    circle.extend([circle] * members)
+    with pytest.raises(EventValidationError):
+        prepare({"action": "a", "data": circle})
