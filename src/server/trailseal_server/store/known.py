@@ -26,8 +26,10 @@ MAX_FACTS = 1000  # of all logs: usually below 1 MB, with the longest runs 8, wi
 
 
 # Finds matches in an index range [low, high), in order: all, or at least so many, or as far as it
-# looked; then the last index that it looked at comes with them.
-Find: TypeAlias = Callable[[int, int, int], tuple[Sequence[int], int | None]]
+# looked; then the last index that it looked at comes with them. It is told how many indexes the
+# known run held before the range: who looks at a bounded number counts them too, so that the same
+# request again costs nothing.
+Find: TypeAlias = Callable[[int, int, int, int], tuple[Sequence[int], int | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,27 +88,6 @@ class Known:
                 del self._facts[key]
 
 
-def left_to_look_at(  # noqa: PLR0917 - as through_run
-    known: Known | None,
-    log: LogRow,
-    key: Hashable,
-    low: int,
-    high: int,
-    order: Literal["asc", "desc"],
-    limit: int,
-    most: int,
-) -> int:
-    """How many of at most so many candidates in [low, high) are still to be looked at: the less,
-    the more the known run holds, so that the same request costs nothing; but all before it, and
-    all where `through_run` does without it."""
-    run: Run | None = None if known is None or limit > MAX_RUN else known.get(log, key)
-    if run is None or run.high <= low or run.low >= high:
-        return most
-    inside = min(high, run.high) - max(low, run.low)
-    before = max(0, high - run.high if order == "desc" else run.low - low)
-    return min(most, max(before, most - inside))
-
-
 def through_run(  # noqa: PLR0917 - what is known, which range of it, and how to find more
     known: Known | None,
     log: LogRow,
@@ -120,21 +101,22 @@ def through_run(  # noqa: PLR0917 - what is known, which range of it, and how to
     """As `find` for [low, high), of at most `limit`: out of the known run where that is, and what
     was found is known from then on."""
     if known is None or low >= high or limit > MAX_RUN:
-        some, stop = find(low, high, limit)
+        some, stop = find(low, high, limit, 0)
         return list(some[:limit]), stop
     run: Run | None = known.get(log, key)
     if run is None or run.high < low or run.low > high:
         run = Run(high, high, ()) if order == "desc" else Run(low, low, ())
     parts = [(low, run.low), (max(low, run.low), min(high, run.high)), (run.high, high)]
-    found, stop = list[int](), None
+    found, stop, passed = list[int](), None, 0
     for start, end in parts if order == "asc" else parts[::-1]:
         if len(found) >= limit or stop is not None or start >= end:
             continue
         if run.low <= start and end <= run.high:
             inside = run.within(start, end)
             found += inside if order == "asc" else reversed(inside)
+            passed = end - start
         else:
-            more, stop = find(start, end, limit - len(found))
+            more, stop = find(start, end, limit - len(found), passed)
             found += more
     found = found[:MAX_RUN]
     if len(found) >= limit:  # so far, and no further

@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, Connection
 from ..query_evaluate import Event, document
 from ..times import TimeRange
 from . import occurred, reads, sorts
-from .known import MAX_RUN, left_to_look_at, through_run
+from .known import MAX_RUN, through_run
 from .reads import Key, Places
 from .records import EventRow
 from .schema import events
@@ -177,9 +177,7 @@ def _scanned(
     off."""
     known, log, ends = selection.known, selection.log, (selection.low, selection.high)
     key = ("run", selection.match, selection.occurred, selection.checks)
-    most = MAX_COUNTED if counted else MAX_CHECKED
-    most = left_to_look_at(known, log, key, *ends, order, limit, most)
-    scan = _Scan(connection, selection, order, most)
+    scan = _Scan(connection, selection, order, MAX_COUNTED if counted else MAX_CHECKED)
     return through_run(known, log, key, *ends, order, limit, scan)
 
 
@@ -196,7 +194,10 @@ class _Scan:
         self._most = SIFTED if sifted else CHUNK
         self._left = most
 
-    def __call__(self, low: int, high: int, wanted: int) -> tuple[list[int], int | None]:
+    def __call__(
+        self, low: int, high: int, wanted: int, passed: int
+    ) -> tuple[list[int], int | None]:
+        self._left -= passed
         part, read, found = self._selection.within(low, high), 0, list[int]()
         stop, size = high if self._order == "desc" else low - 1, min(CHUNK, START * wanted)
         while self._left > 0:

@@ -79,7 +79,7 @@ def indexes_in_order(
 def _matching(connection: Connection, selection: Selection, order: Order, limit: int) -> list[int]:
     """The first indexes that match."""
 
-    def find(low: int, high: int, wanted: int) -> tuple[list[int], None]:
+    def find(low: int, high: int, wanted: int, _passed: int) -> tuple[list[int], None]:
         return lookups.matching(connection, selection.within(low, high), order, wanted), None
 
     known, key, ends = selection.known, ("run", selection.match), (selection.low, selection.high)
