@@ -11,6 +11,7 @@ Rules:
 
 import queue
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -86,7 +87,7 @@ class Ingest:
         self._clock = clock
         self._derive = deriver(store.engine.dialect.name)
         self.quotas = Quotas()
-        self._names: Names = set()
+        self._names = Names()
         self._opened: dict[tuple[str | None, str | None, Target], str] = {}
         self._queue: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._closing = threading.Lock()
@@ -99,6 +100,7 @@ class Ingest:
         self._ended = False
         self._thread = threading.Thread(target=self._run, name="trailseal-writer", daemon=True)
         self._thread.start()
+        self._upkeep.start()
 
     def stop(self, timeout: float) -> bool:
         """Refuse new requests and write what was accepted; whether that was done in `timeout` s."""
@@ -106,8 +108,11 @@ class Ingest:
             thread, self._thread = self._thread, None
         if thread is None:
             return True
+        end = time.monotonic() + timeout
         self._queue.put(None)
+        self._upkeep.put_down()
         thread.join(timeout)
+        self._upkeep.stop(max(0.0, end - time.monotonic()))
         return not thread.is_alive()
 
     def submit(

@@ -13,7 +13,7 @@ from .prepare import Origin, draft
 from .problems import Problem
 from .redaction import Choose, Reason, redact
 from .store import Connection, holds, logs, micros
-from .store.append import Group, Placed, append
+from .store.append import Group, Names, Placed, append
 from .store.holds import Held
 from .store.logs import LogRow
 from .store.records import EventRow, content_of
@@ -56,6 +56,6 @@ def tell(connection: Connection, log: LogRow, key_id: str, event: dict[str, Any]
     """Append the event of a removal; one with the id of an earlier one is that one."""
     told = {"actor": {"id": key_id, "type": "api_key"}, "outcome": "success", **event}
     group = Group([draft(told, lambda _: (), Origin(key_id), "")])
-    ((placed,),) = append(connection, log, [group], micros.now(), set())
+    ((placed,),) = append(connection, log, [group], micros.now(), Names())
     if not isinstance(placed, Placed) and "id" not in event:
         raise RuntimeError("a new id was taken")

@@ -46,12 +46,13 @@ class Trail:
         with self.store.write() as connection:
             log = logs.find(connection, log_id, lock=True)
             assert log is not None
+            names = writing.Names()
             drafts = [
                 prepare.draft({"id": f"ev-{n}", **event}, lambda _: (), ORIGIN, "")
                 for n, event in enumerate(events, log.size)
             ]
             if received_at is not None:
-                writing.append(connection, log, [writing.Group(drafts)], received_at, set())
+                writing.append(connection, log, [writing.Group(drafts)], received_at, names)
                 return
             # One transaction has one instant: write as `append` does, with an instant for each.
             at = [START + n * 1_000_000 for n in range(log.size, log.size + len(drafts))]
@@ -61,7 +62,7 @@ class Trail:
             ]
             leaves = map(commitments.leaf_hash, entries)
             fresh = list(zip(drafts, entries, leaves, strict=True))
-            writing._write(connection, log, fresh, max([log.last_received_at, *at]), set())
+            writing._write(connection, log, fresh, max([log.last_received_at, *at]), names)
             mine = (events_table.c.log_id == log_id) & (events_table.c.idx >= log.size)
             moved = {"received_at": START + events_table.c.idx * 1_000_000}
             connection.execute(update(events_table).where(mine).values(moved))

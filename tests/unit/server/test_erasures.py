@@ -15,7 +15,7 @@ from trailseal_server.problems import Problem
 from trailseal_server.removals import locked
 from trailseal_server.retention import DAY, Janitor
 from trailseal_server.store import Store, holds, jobs, listings, retained, tenants
-from trailseal_server.store.append import Group, append
+from trailseal_server.store.append import Group, Names, append
 from trailseal_server.store.search import Filters
 from trailseal_server.worker import Lease
 
@@ -211,7 +211,7 @@ def test_retention_leaves_id_action_entry_and_hashes(aged: Trail) -> None:
     with aged.store.write() as connection:  # the same id, with any content, is a replay
         log, _ = locked(connection, "main")
         draft = plain_draft({"id": "d0", "action": "other"})
-        ((placed,),) = append(connection, log, [Group([draft])], LATER, set())
+        ((placed,),) = append(connection, log, [Group([draft])], LATER, Names())
         assert getattr(placed, "replayed", False)
 
 

@@ -14,7 +14,6 @@ from trailseal_server.store.append_postgresql import copy_terms
 from trailseal_server.store.driver import cursor
 from trailseal_server.store.search import EVERY
 from trailseal_server.store.terms import BREAK, USUAL, Terms, derive, exact_token
-from trailseal_server.store.upkeep import EVENTS, Upkeep
 
 values = st.recursive(
     st.none() | st.booleans() | st.text("ab \ue000É", max_size=6),
@@ -117,29 +116,3 @@ def test_postgresql_takes_a_document_for_the_same_as_its_text(
         rows = connection.execute(text(statement), {"doc": " ".join([*placed, *exact])}).all()
         connection.execute(text("DELETE FROM terms"))
     assert [tuple(row)[:2] for row in rows] == [(3, True)]
-
-
-def test_the_pending_list_is_emptied_between_appends(postgresql_store: Store) -> None:
-    """Nothing is left to be put in its place once so many events were appended."""
-    upkeep = Upkeep(postgresql_store)
-    with postgresql_store.write() as connection, cursor(connection) as on:
-        copy_terms(on, "main", 1, enumerate([_derive({"action": f"x.{n}"}) for n in range(50)]))
-    upkeep.after(EVENTS)
-    with postgresql_store.write() as connection:
-        left = "SELECT gin_clean_pending_list('terms_by_doc')"
-        assert connection.exec_driver_sql(left).scalar_one() == 0
-        connection.execute(text("DELETE FROM terms"))
-
-
-def test_upkeep_that_cannot_be_done_is_told_once(
-    postgresql: Callable[[], str], caplog: pytest.LogCaptureFixture
-) -> None:
-    """Appends go on without it, and the log does not say it again for each thousand events."""
-    store = Store.open(postgresql())
-    with store.write() as connection:
-        connection.execute(text("DROP INDEX terms_by_doc"))
-    upkeep = Upkeep(store)
-    for _ in range(3):
-        upkeep.after(EVENTS)
-    store.close()
-    assert caplog.text.count("the terms index's pending list stays as it is") == 1

@@ -14,7 +14,6 @@ Rules:
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
@@ -76,8 +75,33 @@ class Group:
 
 
 Outcome = Placed | Conflict | Skipped
-Names = set[tuple[str, int, Term]]  # log, its names' epoch, and name, of those in the database
 _Known = tuple[bytes | None, Placed]  # an id's body (None once redacted) and its place
+
+
+class Names:
+    """The tokens of names that are in the database, of each log's epoch of names."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, int], set[str]] = {}
+        self._count = 0
+
+    def unknown(self, log: LogRow, terms: Sequence[Terms]) -> list[Term]:
+        """The names among these terms that may not be in the database."""
+        every = {name[2]: name for each in terms for name in each.names}
+        new = every.keys() - self._known.get((log.log_id, log.names_epoch), ())
+        return list(map(every.__getitem__, new))
+
+    def learn(self, log: LogRow, names: Sequence[Term]) -> None:
+        """These were written."""
+        if self._count > MAX_NAMES:
+            self.clear()
+        self._count += len(names)
+        self._known.setdefault((log.log_id, log.names_epoch), set()).update(n[2] for n in names)
+
+    def clear(self) -> None:
+        """Nothing is known."""
+        self._known.clear()
+        self._count = 0
 
 
 def append(  # noqa: PLR0917 - all that one append needs
@@ -170,16 +194,12 @@ def _write(
         for index, (draft, data, leaf) in enumerate(fresh, log.size)
     ]
     terms = [draft.terms for draft, _, _ in fresh]
-    epoch = log.names_epoch
-    all_names = set(chain.from_iterable([each.names for each in terms]))
-    new = {(log_id, epoch, name) for name in all_names} - names
-    found = sorted((log_id, f, storable(v), folded(v), token) for _, _, (f, v, token) in new)
+    new = names.unknown(log, terms)
+    found = sorted((log_id, f, storable(v), folded(v), token) for f, v, token in new)
     grown = after, b"".join(extend(split(log.edge), log.size, leaves)), received_at
     counted = usage.counted(log_id, received_at, [len(draft.body) for draft, _, _ in fresh])
     _engine(connection).insert(connection, log, rows, terms, found, grown, counted)
-    if len(names) > MAX_NAMES:
-        names.clear()
-    names |= new
+    names.learn(log, new)
 
 
 def deriver(dialect: str) -> Callable[[Prepared, str, str | None], Terms]:

@@ -182,6 +182,7 @@ def _open_postgresql(url: URL) -> tuple[Engine]:
         url,
         pool_size=POOL_SIZE,
         pool_timeout=POOL_TIMEOUT_S,
+        pool_use_lifo=True,  # the one used last: its process has tables and index in its caches
         pool_pre_ping=True,  # a database that was restarted costs no request its answer
         hide_parameters=True,
         connect_args={"application_name": "trailseal", **given},
