@@ -63,5 +63,6 @@ class Reply:
             return
         if self._error is not None:
             self.future.set_exception(self._error)
+            self.future.exception()  # whoever asked may be gone: no line in the log about that
         else:
             self.future.set_result(self._result)

@@ -101,8 +101,12 @@ class Turn:
                     _log.error("no connection can be taken: %s", error.strerror)
                     await asyncio.sleep(EXHAUSTED_S)
                 continue  # another took it, or its client is gone
+            made = asyncio.ensure_future(loop.connect_accepted_socket(protocol, connection))
             try:
-                await loop.connect_accepted_socket(protocol, connection)
+                await asyncio.shield(made)
+            except asyncio.CancelledError:
+                await asyncio.wait([made])  # taken is taken: it ends as all others do
+                raise
             except Exception as error:  # noqa: BLE001 - the next one is taken all the same
                 connection.close()
                 if not isinstance(error, OSError):  # its client is not just gone

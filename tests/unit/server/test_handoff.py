@@ -1,6 +1,7 @@
 """What another thread gives to the event loop (handoff.py)."""
 
 import asyncio
+import gc
 import threading
 
 import pytest
@@ -72,3 +73,19 @@ def test_a_result_after_the_end_of_the_loop_is_nobodys() -> None:
     reply = asyncio.run(main())
     reply.set_result("too late")
     assert not reply.future.done()
+
+
+def test_a_failure_that_nobody_waits_for_is_not_complained_about() -> None:
+    """The client is gone, and its request was refused: the event loop has nothing to say."""
+    said: list[object] = []
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context))
+        reply = Handoff().reply()
+        reply.set_exception(OSError("the disk is full"))
+        await asyncio.sleep(0.01)
+        assert reply.future.done()
+
+    asyncio.run(main())
+    gc.collect()
+    assert not said

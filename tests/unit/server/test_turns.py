@@ -4,8 +4,11 @@ import asyncio
 import os
 import resource
 import socket
+from collections.abc import Callable
+from typing import Any
 
 import pytest
+import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 from trailseal_server import turns
@@ -18,10 +21,20 @@ OPEN = st.lists(st.integers(0, 1000), min_size=2, max_size=8)
 class Answering(asyncio.Protocol):
     """Says a byte to whoever connects."""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+    def connection_made(self, transport: Any) -> None:  # uvloop's are no asyncio.Transport
         transport.write(b"!")
         transport.close()
+
+
+class Asked(asyncio.Protocol):
+    """Says a byte to whoever has said something."""
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+
+    def data_received(self, _data: bytes) -> None:
+        self._transport.write(b"!")
+        self._transport.close()
 
 
 async def take(turn: Turn, connections: int = 0) -> None:
@@ -74,6 +87,39 @@ def test_what_stopped_is_not_waited_for_again() -> None:
     asyncio.run(take(turn))
     turn.publish()
     assert not both.has_more(1)
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_connection_that_was_taken_is_served_though_the_end_comes(
+    new_loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    """Who stops while a connection is being made is told so when it is made."""
+
+    tasks: list[asyncio.Task[None]] = []
+
+    async def main() -> bytes:
+        turn, ended = Turn(Turns(1), 0), asyncio.Event()
+
+        async def stop() -> None:
+            await turn.stop()
+            ended.set()
+
+        def made() -> asyncio.Protocol:
+            tasks.append(asyncio.ensure_future(stop()))
+            return Asked()
+
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            turn.start(listener, made, int)
+            async with asyncio.timeout(WAIT_S):
+                reader, writer = await asyncio.open_connection(*listener.getsockname())
+                await ended.wait()
+                writer.write(b"?")
+                answer = await reader.read()
+                writer.close()
+                return answer
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        assert runner.run(main()) == b"!"
 
 
 def test_connections_wait_until_there_are_files_again(
