@@ -22,7 +22,7 @@ from ..commitments import Prepared, entry, leaf_hash
 from ..log import extend, split
 from . import append_postgresql, append_sqlite, micros, tiles, tsvector, usage
 from .logs import LogRow
-from .terms import Term, Terms, derive, folded, storable
+from .terms import MAX_NAME, Term, Terms, derive, folded, storable
 
 MAX_NAMES = 100_000  # remembered by a writer, some 20 MB
 
@@ -89,7 +89,7 @@ class Names:
         """The names among these terms that may not be in the database."""
         every = {name[2]: name for each in terms for name in each.names}
         new = every.keys() - self._known.get((log.log_id, log.names_epoch), ())
-        return list(map(every.__getitem__, new))
+        return [name for name in map(every.__getitem__, new) if len(name[1]) <= MAX_NAME]
 
     def learn(self, log: LogRow, names: Sequence[Term]) -> None:
         """These were written."""
@@ -205,9 +205,7 @@ def _write(
 def deriver(dialect: str) -> Callable[[Prepared, str, str | None], Terms]:
     """`terms.derive`, with all that the engine's index takes if that can be worked out before a log
     is locked."""
-    if dialect != "postgresql":
-        return derive
-    return lambda *given: tsvector.ready(derive(*given))
+    return tsvector.derive if dialect == "postgresql" else derive
 
 
 def _engine(connection: Connection) -> Any:

@@ -14,6 +14,7 @@ Rules:
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from hashlib import blake2b
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import orjson
@@ -26,7 +27,7 @@ BREAK = "\ue000"  # for private use; FTS5's unicode61 takes it for a word
 BETWEEN = f" {BREAK} "
 MAX_NAME = 256  # characters; a longer value is found by its words, not by a part of it
 TOKEN_BYTES = 10  # 80 bits: no accidental match in any log that fits
-MAX_KNOWN = 8192  # terms remembered of each field, at most 3 MB, for values of up to
+MAX_KNOWN = 8192  # tokens remembered of each field, at most 2 MB, for values of up to
 MAX_KNOWN_TEXT = 64  # characters
 
 EXACT_FIELDS = frozenset(
@@ -75,7 +76,7 @@ class Terms(NamedTuple):
 
     exact: str
     text: str
-    names: tuple[Term, ...]
+    names: Sequence[Term]
     document: bytes = b""
 
 
@@ -106,49 +107,53 @@ def row_range(log_no: int, tree_size: int) -> tuple[int, int]:
 
 def derive(prepared: Prepared, ingested_by: str, channel_id: str | None) -> Terms:
     """The terms of an event as it is stored."""
+    tokens, texts, names = find(prepared, ingested_by, channel_id)
+    return Terms(" ".join(dict.fromkeys(tokens)), BETWEEN.join(texts), names)  # no token twice
+
+
+def find(
+    prepared: Prepared, ingested_by: str, channel_id: str | None
+) -> tuple[list[str], list[str], list[Term]]:
+    """What the terms of an event are made of: tokens, perhaps twice; texts; names."""
     values, plan = prepared.scalars, prepared.plan
     fields = _known_fields(plan) if len(values) <= MAX_FIELDS else _fields(plan)
-    tokens = [fields.has, _KNOWN["ingested_by"][ingested_by][2]]
+    names = [
+        (field, text, known[text])
+        for place, known, field in fields.names
+        if type(text := values[place]) is str
+    ]
+    tokens = [*fields.has, _KNOWN["ingested_by"][ingested_by], *map(itemgetter(2), names)]
     if channel_id is not None:
-        tokens.append(_KNOWN["channel_id"][channel_id][2])
+        tokens.append(_KNOWN["channel_id"][channel_id])
     for place, known in fields.exact:
-        text = values[place]
-        if type(text) is str:
-            tokens.append(known[text][2])
+        if type(text := values[place]) is str:
+            tokens.append(known[text])
     for place, known, key in fields.pairs:
-        text = values[place]
-        if type(text) is str:
-            tokens.append(known[f"{key}:{text}"][2])
-    names = []
-    for place, known in fields.names:
-        text = values[place]
-        if type(text) is str:
-            term = known[text]
-            tokens.append(term[2])
-            if len(text) <= MAX_NAME:
-                names.append(term)
-    strings = [text for text in map(values.__getitem__, fields.texts) if type(text) is str]
-    text = BETWEEN.join(strings)
-    if len(text) > MAX_TEXT:  # which words are left must not depend on the order of members
-        text = BETWEEN.join(sorted(strings))[:MAX_TEXT]
-    return Terms(" ".join(dict.fromkeys(tokens)), text, tuple(names))  # no token twice
+        if type(text := values[place]) is str:
+            tokens.append(known[f"{key}:{text}"])
+    texts = [text for place in fields.texts if type(text := values[place]) is str]
+    if len(prepared.body) > MAX_TEXT:  # its texts are no longer than itself
+        whole = BETWEEN.join(texts)
+        if len(whole) > MAX_TEXT:  # which words are left must not depend on the order of members
+            texts = BETWEEN.join(sorted(texts))[:MAX_TEXT].split(BETWEEN)
+    return tokens, texts, names
 
 
-class _Known(dict[str, Term]):
-    """The terms of one field's values: the same actors, actions and outcomes come again and again,
+class _Known(dict[str, str]):
+    """The tokens of one field's values: the same actors, actions and outcomes come again and again,
     and a dictionary is found in faster than by `lru_cache`."""
 
     def __init__(self, field: str) -> None:
         super().__init__()
         self._field = field
 
-    def __missing__(self, text: str) -> Term:
-        term = self._field, text, exact_token(self._field, text)
+    def __missing__(self, text: str) -> str:
+        token = exact_token(self._field, text)
         if len(text) <= MAX_KNOWN_TEXT:
             if len(self) >= MAX_KNOWN:
                 self.clear()
-            self[text] = term
-        return term
+            self[text] = token
+        return token
 
 
 _KNOWN = {field: _Known(field) for field in sorted(EXACT_FIELDS)}
@@ -157,10 +162,10 @@ _KNOWN = {field: _Known(field) for field in sorted(EXACT_FIELDS)}
 class _Fields(NamedTuple):
     """Where the terms of events of one shape are among their values."""
 
-    has: str  # the tokens of the members' names, of `action` at least
+    has: tuple[str, ...]  # the tokens of the members' names, of `action` at least
     exact: tuple[tuple[int, _Known], ...]
     pairs: tuple[tuple[int, _Known, str], ...]  # and the key that stands before the value
-    names: tuple[tuple[int, _Known], ...]  # of NAME_FIELDS
+    names: tuple[tuple[int, _Known, str], ...]  # of NAME_FIELDS
     texts: tuple[int, ...]
 
 
@@ -170,7 +175,7 @@ def _fields(plan: Plan) -> _Fields:
     members = dict.fromkeys(path[0] for _, path in paths)
     found = [(place, field) for place, path in paths if (field := _field(path))]
     exact = [(place, _KNOWN[field]) for place, field in found if field not in NAME_FIELDS]
-    names = [(place, _KNOWN[field]) for place, field in found if field in NAME_FIELDS]
+    names = [(place, _KNOWN[field], field) for place, field in found if field in NAME_FIELDS]
     texts = [place for place, path in paths if not (len(path) == 1 and path[0] in _NOT_TEXT)]
     pairs = [
         (place, _KNOWN[_LISTS[path[0]]], path[1])
@@ -179,7 +184,7 @@ def _fields(plan: Plan) -> _Fields:
     ]
     has = [exact_token("has", name) for name in members if name not in USUAL]
     has += [exact_token("lacks", name) for name in sorted(USUAL) if name not in members]
-    return _Fields(" ".join(has), tuple(exact), tuple(pairs), tuple(names), tuple(texts))
+    return _Fields(tuple(has), tuple(exact), tuple(pairs), tuple(names), tuple(texts))
 
 
 def _field(path: Sequence[str | int]) -> str | None:

@@ -13,37 +13,39 @@ Rules:
 """
 
 import re
-from collections.abc import Iterable
-from itertools import chain
+from collections.abc import Iterable, Sequence
 from struct import pack
 from unicodedata import normalize
 
 from sqlalchemy import BigInteger, Text, cast, column, func, literal, table
 from sqlalchemy.dialects.postgresql import TSQUERY, TSVECTOR
 
+from ..commitments import Prepared
 from .logs import LogRow
 from .search import EVERY, All, Either, Expression, Source, Tokens, Without
-from .terms import BETWEEN, BREAK, MAX_KNOWN_TEXT, Terms
+from .terms import BETWEEN, BREAK, Terms, find
 
 MAX_WORD = 255  # characters of a word that count: a lexeme has at most 2,046 bytes
 MAX_PLACE = 16_383  # as high as PostgreSQL's places go
 MAX_PLACES = 256  # of one word
-MAX_KNOWN = 32_768  # texts whose words are remembered, some 20 MB, of up to MAX_KNOWN_TEXT
 
 terms_index = table(
     "terms", column("log_id", Text), column("idx", BigInteger), column("doc", TSVECTOR)
 )
 
 _WORD = re.compile(rf"[^\W_]+|{BREAK}")
-_ASCII_WORD = re.compile(rb"[a-z0-9]+")
-_BREAK = BREAK.encode()
+_FREE = b"\0"  # in the place of a word
+_APART = " \0 "  # BETWEEN in ASCII
+_KEPT = b"\0abcdefghijklmnopqrstuvwxyz0123456789"
+_FOLDED = bytes(sign if sign in _KEPT else ord(" ") for sign in bytes(range(256)).lower())
 _PLACES = tuple(pack("!H", place) for place in range(MAX_PLACE + 1))
-_FROM_1 = _PLACES[1:]
 _HEADS = tuple(b"\0" + count for count in _PLACES[: MAX_PLACES + 1])  # before so many places
+_HEAD = len(_HEADS[0])
+_ONCE = tuple(_HEADS[1] + place for place in _PLACES[1:])
 _LOG = b"\xff\xfe"  # stands for the log's number: no UTF-8 holds these bytes, and no two places
 _WORD_OF, _TOKEN_OF = _LOG + b".", _LOG + b"="  # in the order of their bytes
 _NOWHERE = _HEADS[0]
-_NEXT = _NOWHERE + _TOKEN_OF
+_NEXT = (_NOWHERE + _TOKEN_OF).decode("latin-1")
 _MARKS = re.compile("[\u0300-\u036f]+")  # combining diacritics
 
 
@@ -55,60 +57,54 @@ def words(text: str) -> list[str]:
     return [word[:MAX_WORD] for word in _WORD.findall(folded)]
 
 
-def ready(terms: Terms) -> Terms:
-    """The same terms as the document of any log, worked out before that log is locked: a tsvector
-    in PostgreSQL's binary format, see tsvectorrecv in its source.
-
-    That is how many lexemes there are, and of each its bytes, a zero, how many places, and those.
-    In order it is taken as it is, for a third of what the text format costs. Where a BREAK stands,
-    a place is left free.
-    """
-    every = list(chain.from_iterable(map(_KNOWN.__getitem__, terms.text.split(BETWEEN))))
-    at: dict[bytes, bytes] = {}
-    for word, place in zip(every, _FROM_1, strict=False):
-        if word in at:
-            at[word] += place
-        else:
-            at[word] = place
-    for word in every[MAX_PLACE:]:
-        at.setdefault(word, _PLACES[MAX_PLACE])
-    del at[_BREAK]
-    if len(every) > MAX_PLACES:
-        at = {word: places[: 2 * MAX_PLACES] for word, places in at.items()}
-    lexemes = [word + _HEADS[len(places) >> 1] + places for word, places in at.items()]
-    lexemes.sort()
-    exact = terms.exact.encode().split()
-    exact.sort()
-    count = pack("!I", len(lexemes) + len(exact))
-    found = (count, _WORD_OF.join([b"", *lexemes]), _TOKEN_OF, _NEXT.join(exact), _NOWHERE)
-    return Terms("", "", terms.names, b"".join(found))
+def derive(prepared: Prepared, ingested_by: str, channel_id: str | None) -> Terms:
+    """The terms of an event as it is stored, as the document of any log: it is worked out before
+    that log is locked."""
+    tokens, texts, names = find(prepared, ingested_by, channel_id)
+    return Terms("", "", names, _form(tokens, texts))
 
 
 def document(log_no: int, terms: Terms) -> bytes:
     """The document of one log's event."""
-    found = terms.document or ready(terms).document
+    found = terms.document or _form(terms.exact.split(), terms.text.split(BETWEEN))
     return found.replace(_LOG, b"%d" % log_no)
 
 
-def _encoded(text: str) -> list[bytes]:
-    if text.isascii() and len(text) <= MAX_WORD:
-        return _ASCII_WORD.findall(text.lower().encode())
-    return [word.encode() for word in words(text)]
+def _form(tokens: Iterable[str], texts: Sequence[str]) -> bytes:
+    """A tsvector in PostgreSQL's binary format, see tsvectorrecv in its source.
+
+    That is how many lexemes there are, and of each its bytes, a zero, how many places, and those.
+    In order it is taken as it is, for a third of what the text format costs. Between two texts, and
+    where a BREAK stands, a place is left free.
+    """
+    every = _cut(texts)
+    at: dict[bytes, bytes] = {}
+    for word, once in zip(every, _ONCE, strict=False):
+        if word not in at:
+            at[word] = once
+        elif word != _FREE:
+            places = (at[word] + once[_HEAD:])[_HEAD : _HEAD + 2 * MAX_PLACES]
+            at[word] = _HEADS[len(places) >> 1] + places
+    for word in every[MAX_PLACE:]:
+        at.setdefault(word, _ONCE[-1])
+    at.pop(_FREE, None)
+    lexemes = [word + places for word, places in at.items()]
+    lexemes.sort()
+    exact = sorted(set(tokens))
+    count = pack("!I", len(lexemes) + len(exact))
+    last = _NEXT.join(exact).encode("latin-1")
+    return b"".join((count, _WORD_OF.join([b"", *lexemes]), _TOKEN_OF, last, _NOWHERE))
 
 
-class _Known(dict[str, list[bytes]]):
-    """The words of texts, and a BREAK after them."""
-
-    def __missing__(self, text: str) -> list[bytes]:
-        found = [*_encoded(text), _BREAK]
-        if len(text) <= MAX_KNOWN_TEXT:
-            if len(self) >= MAX_KNOWN:
-                self.clear()
-            self[text] = found
-        return found
-
-
-_KNOWN = _Known()
+def _cut(texts: Sequence[str]) -> list[bytes]:
+    """The words of texts, and _FREE between two texts."""
+    whole = _APART.join(texts)
+    if whole.isascii() and whole.count("\0") < len(texts):
+        every = whole.encode().translate(_FOLDED).split()
+        if len(whole) > MAX_WORD and max(map(len, every)) > MAX_WORD:
+            every = [word[:MAX_WORD] for word in every]
+        return every
+    return [_FREE if word == BREAK else word.encode() for word in words(BETWEEN.join(texts))]
 
 
 def tsquery(log_no: int, expression: Expression) -> str:
