@@ -93,6 +93,9 @@ WORDS = [
     " ".join(f"w{n}" for n in range(17_000))[:32_000],
     "x " * 16_384 + "last",
     "l" * 600 + " end",
+    "ж" * 600 + " Конец \u0439",
+    "one\0two \0 three" + BREAK,
+    f"É{BREAK}a\0b",
     "",
 ]
 

@@ -34,10 +34,11 @@ terms_index = table(
 )
 
 _WORD = re.compile(rf"[^\W_]+|{BREAK}")
+_WORD_OR_FREE = re.compile(r"[^\W_]+|\0")
 _FREE = b"\0"  # in the place of a word
 _APART = " \0 "  # BETWEEN in ASCII
 _KEPT = b"\0abcdefghijklmnopqrstuvwxyz0123456789"
-_FOLDED = bytes(sign if sign in _KEPT else ord(" ") for sign in bytes(range(256)).lower())
+_WORDS_ONLY = bytes(sign if sign in _KEPT else ord(" ") for sign in bytes(range(256)).lower())
 _PLACES = tuple(pack("!H", place) for place in range(MAX_PLACE + 1))
 _HEADS = tuple(b"\0" + count for count in _PLACES[: MAX_PLACES + 1])  # before so many places
 _HEAD = len(_HEADS[0])
@@ -51,10 +52,7 @@ _MARKS = re.compile("[\u0300-\u036f]+")  # combining diacritics
 
 def words(text: str) -> list[str]:
     """The words of a text, in order."""
-    folded = text.casefold()
-    if not folded.replace(BREAK, "").isascii():
-        folded = _MARKS.sub("", normalize("NFD", folded))
-    return [word[:MAX_WORD] for word in _WORD.findall(folded)]
+    return [word[:MAX_WORD] for word in _WORD.findall(_folded(text))]
 
 
 def derive(prepared: Prepared, ingested_by: str, channel_id: str | None) -> Terms:
@@ -97,14 +95,24 @@ def _form(tokens: Iterable[str], texts: Sequence[str]) -> bytes:
 
 
 def _cut(texts: Sequence[str]) -> list[bytes]:
-    """The words of texts, and _FREE between two texts."""
+    """The words of texts, and _FREE between two texts or where a BREAK stands."""
     whole = _APART.join(texts)
-    if whole.isascii() and whole.count("\0") < len(texts):
-        every = whole.encode().translate(_FOLDED).split()
-        if len(whole) > MAX_WORD and max(map(len, every)) > MAX_WORD:
-            every = [word[:MAX_WORD] for word in every]
-        return every
-    return [_FREE if word == BREAK else word.encode() for word in words(BETWEEN.join(texts))]
+    if whole.count("\0") >= len(texts) or BREAK in whole:
+        whole = _APART.join([text.replace("\0", " ") for text in texts]).replace(BREAK, _APART)
+    if not whole.isascii():
+        whole = _folded(whole)
+        if not whole.isascii():
+            return [word[:MAX_WORD].encode() for word in _WORD_OR_FREE.findall(whole)]
+    every = whole.encode().translate(_WORDS_ONLY).split()
+    if len(whole) > MAX_WORD and max(map(len, every), default=0) > MAX_WORD:
+        return [word[:MAX_WORD] for word in every]
+    return every
+
+
+def _folded(text: str) -> str:
+    """Without case and diacritics."""
+    folded = text.casefold()
+    return folded if folded.isascii() else _MARKS.sub("", normalize("NFD", folded))
 
 
 def tsquery(log_no: int, expression: Expression) -> str:
