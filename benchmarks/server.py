@@ -29,7 +29,7 @@ from load import BATCH, BATCHES, DEADLINE, event
 
 CLIENTS = 64
 BATCH_CLIENTS = 8
-WARM = 2
+WARM = 4  # as many log files as PostgreSQL then fills again
 BARE_S = 1.0  # seconds for each bare limit
 WORKERS = os.cpu_count() or 1
 
@@ -241,10 +241,10 @@ def bare_postgresql(url: str, rows: Rows) -> float:
     import psycopg
     from trailseal_server.store import Store
     from trailseal_server.store.append_postgresql import _EVENTS, _NAMES, _TYPES, copy_terms
-    from trailseal_server.store.tsvector import ready
+    from trailseal_server.store.tsvector import document
 
     Store.open(url).close()
-    docs = list(enumerate(map(ready, rows.terms)))
+    docs = list(enumerate(each._replace(document=document(1, each)) for each in rows.terms))
     typed = [(*row[:-1], bool(row[-1])) for row in rows.events]
     with psycopg.connect(url.replace("+psycopg", "")) as connection:
         began = time.perf_counter()
