@@ -23,7 +23,7 @@ class Upkeep(Background):
         self._store = store
         self._appended = 0  # events, counted by the writer
         self._seen = 0  # of them at the last look
-        self._done = 0  # of them are in their places
+        self._tried = 0  # of them should be in their places
 
     def start(self) -> None:
         """Start the thread if the engine needs it."""
@@ -38,14 +38,14 @@ class Upkeep(Background):
 
     @property
     def pending(self) -> int:
-        """Events that this process appended and that are perhaps not in their places."""
-        return self._appended - self._done
+        """Events that this process appended since the list was to be emptied."""
+        return self._appended - self._tried
 
     def _round(self) -> bool:
         appended, at_rest = self._appended, self._appended == self._seen
         self._seen = appended
-        if appended - self._done >= (FEW if at_rest else MOST):
+        if appended - self._tried >= (FEW if at_rest else MOST):
+            self._tried = appended  # whatever comes of it: what fails is not tried all the time
             with self._store.write() as connection:
                 connection.exec_driver_sql(_CLEAN)
-            self._done = appended
         return False
