@@ -38,6 +38,7 @@ MAX_QUEUED = 1024  # requests that wait for the writer; more are refused with `u
 MAX_TRANSACTION_EVENTS = 10_000
 MAX_OPENED = 100_000  # logs remembered, some 30 MB
 RETRY_AFTER_S = 1.0
+UPKEEP_S = 0.5  # that the end waits for upkeep: it has nothing to lose
 
 Answer = Future[list[ItemResult]] | Reply  # what waits for a request's results
 Count = Callable[[Mapping[str, int]], object]  # of outcomes
@@ -112,7 +113,7 @@ class Ingest:
         self._queue.put(None)
         self._upkeep.put_down()
         thread.join(timeout)
-        self._upkeep.stop(max(0.0, end - time.monotonic()))
+        self._upkeep.stop(min(UPKEEP_S, max(0.0, end - time.monotonic())))
         return not thread.is_alive()
 
     def submit(

@@ -106,6 +106,8 @@ class Turn:
                 await asyncio.shield(made)
             except asyncio.CancelledError:
                 await asyncio.wait([made])  # taken is taken: it ends as all others do
+                if made.exception() is not None:
+                    connection.close()
                 raise
             except Exception as error:  # noqa: BLE001 - the next one is taken all the same
                 connection.close()

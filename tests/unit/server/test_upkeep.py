@@ -1,5 +1,6 @@
 """The pending list of PostgreSQL's terms index is put in its place beside the appends."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 
@@ -71,6 +72,25 @@ def test_a_few_events_stay_pending(store: Store, upkeep: Upkeep) -> None:
     upkeep.after(FEW - 1)
     time.sleep(2.5 * PAUSE_S)
     assert _pages_pending(store) > 0
+
+
+def test_appends_wait_for_upkeep_that_falls_behind(store: Store, upkeep: Upkeep) -> None:
+    """It ends only when it has caught up with them."""
+    appended = threading.Event()
+
+    def append() -> None:
+        upkeep.after(MOST)
+        appended.set()
+
+    with store.write() as connection:
+        connection.execute(text("REINDEX INDEX terms_by_doc"))  # locks it until the end
+        upkeep.after(MOST)
+        _until(lambda: upkeep.pending == 0)  # has begun
+        thread = threading.Thread(target=append)
+        thread.start()
+        assert not appended.wait(PAUSE_S)
+    assert appended.wait(DEADLINE_S)
+    thread.join()
 
 
 def test_upkeep_that_cannot_be_done_is_told_once(

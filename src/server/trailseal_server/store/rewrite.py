@@ -20,7 +20,7 @@ from . import append_postgresql, terms
 from .logs import LogRow
 from .records import EventRow, packed
 from .schema import events, logs, names
-from .terms import Term, Terms, row_id, storable
+from .terms import MAX_NAME, Term, Terms, row_id, storable
 
 
 class Change(NamedTuple):
@@ -74,7 +74,7 @@ def rewrite(connection: Connection, log: LogRow, changes: Sequence[Change]) -> N
         rows.append(values)
     connection.execute(_UPDATE, rows)
     _index(connection, log, [change.row.idx for change in changes], old, new)
-    gone = {name for each in old for name in each.names}
+    gone = {name for each in old for name in each.names if len(name[1]) <= MAX_NAME}
     _forget(connection, log, gone - {name for each in new for name in each.names})
 
 

@@ -71,8 +71,9 @@ Term = tuple[str, str, str]  # field, value, token
 
 
 class Terms(NamedTuple):
-    """One event's terms: the two columns, and the (field, value, token) of its names. Instead of
-    the columns perhaps what PostgreSQL's index makes of them (tsvector.py)."""
+    """One event's terms: the two columns, and the (field, value, token) of its names, those beyond
+    MAX_NAME too. Instead of the columns perhaps what PostgreSQL's index makes of them
+    (tsvector.py)."""
 
     exact: str
     text: str

@@ -17,7 +17,7 @@ SQLITE_TERMS = (
 
 # The same, with its content: see store/tsvector.py. The pending list halves what an append costs
 # (70 and not 152 µs of the engine's time an event); it holds what three processes' largest
-# transactions add, and is emptied between them, see store/upkeep.py: no append stops for it.
+# transactions add, and is emptied beside them, see store/upkeep.py.
 POSTGRESQL_TERMS = (
     """CREATE TABLE terms (
         log_id text COLLATE "C", idx bigint, doc tsvector NOT NULL, PRIMARY KEY (log_id, idx)
