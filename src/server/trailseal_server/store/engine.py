@@ -29,6 +29,8 @@ from .migrate import upgrade
 
 BUSY_TIMEOUT_MS = 10_000  # a writer of another process holds the lock for one batch, never longer
 LOCK_POLL_S = 0.0005  # between looks at a lock that is held for milliseconds
+LOCK_POLLS = 32  # of a longer wait its 32nd part: a look costs some 40 µs
+MAX_LOCK_POLL_S = 0.002  # or whoever waits longest would never find it free
 IDLE_TIMEOUT_MS = 60_000  # of a transaction: a process that hangs gives its locks back
 WAL_AUTOCHECKPOINT_PAGES = 16_384  # 64 MiB: fewer, larger checkpoints measured fastest
 CACHED_STATEMENTS = 256  # of each connection: an append has some 120 (append_sqlite.py)
@@ -241,13 +243,13 @@ def _begin_sqlite(connection: Connection) -> None:
 
 def _lock(driver: sqlite3.Connection) -> None:
     """Begin, as soon as the write lock is free within BUSY_TIMEOUT_MS."""
-    end = time.monotonic() + BUSY_TIMEOUT_MS / 1000
-    while time.monotonic() < end:
+    began = time.monotonic()
+    while (waited := time.monotonic() - began) < BUSY_TIMEOUT_MS / 1000:
         try:
             driver.execute("BEGIN IMMEDIATE").close()
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
                 return
-            time.sleep(LOCK_POLL_S)
+            time.sleep(min(max(LOCK_POLL_S, waited / LOCK_POLLS), MAX_LOCK_POLL_S))
         else:
             return
