@@ -188,7 +188,7 @@ def postgresql() -> Iterator[Callable[[], str]]:
 
             yield make
     finally:
-        process.send_signal(signal.SIGINT)  # do not wait for clients
+        process.send_signal(signal.SIGQUIT)  # nobody will start it again
         process.wait(POSTGRESQL_DEADLINE)
         shutil.rmtree(folder)
 
