@@ -17,7 +17,8 @@ def trials(request: pytest.FixtureRequest) -> Count:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Promise, trials, tests that failed; only where `FAULT_ROUNDS` is set, and of what counts."""
+    """Promise, trials, tests that failed; only where `FAULT_ROUNDS` is set, and not for tests that
+    count no trials and passed."""
     if "FAULT_ROUNDS" not in os.environ:
         return
     made, failed = Counter[str](), Counter[str]()
@@ -29,6 +30,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             made[name[1]] += sum(n for key, n in report.user_properties if key == "trials")
             failed[name[1]] += outcome != "passed"
     terminalreporter.section("trials")
-    for promise in sorted(filter(made.get, made), key=lambda each: (each[0], int(each[1:]))):
+    for promise in sorted(+(made + failed), key=lambda each: (each[0], int(each[1:]))):
         line = f"{promise.upper():<4} {made[promise]:>7} trials, {failed[promise]} failed tests"
         terminalreporter.write_line(line)

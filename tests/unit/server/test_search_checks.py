@@ -236,7 +236,6 @@ def sort_key(event: Event, field: str) -> tuple[bool, Any]:
     return (value is not None, value)
 
 
-@pytest.mark.row("P-42")
 @pytest.mark.parametrize("sizes", [(3, 40), (40, 3), (3, 10)])
 def test_pages_that_are_too_large_to_remember_end_too(
     filled: Any, sizes: tuple[int, int], monkeypatch: pytest.MonkeyPatch
@@ -250,6 +249,7 @@ def test_pages_that_are_too_large_to_remember_end_too(
     assert len(first) > min(sizes)
 
 
+@pytest.mark.row("P-42")
 @pytest.mark.parametrize("order", ["asc", "desc"])
 @pytest.mark.parametrize("field", [*sorts.SORTS])
 @pytest.mark.parametrize("few", [0, 500])

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,10 +11,12 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from trailseal_server.commitments import prepare
 from trailseal_server.store import Store, tsvector
+from trailseal_server.store.append import MAX_NAMES, Names
 from trailseal_server.store.append_postgresql import copy_terms
 from trailseal_server.store.driver import cursor
+from trailseal_server.store.logs import LogRow
 from trailseal_server.store.search import EVERY
-from trailseal_server.store.terms import BREAK, USUAL, Terms, derive, exact_token
+from trailseal_server.store.terms import BETWEEN, BREAK, USUAL, Terms, derive, exact_token
 
 values = st.recursive(
     st.none() | st.booleans() | st.text("ab \ue000É", max_size=6),
@@ -69,6 +72,28 @@ def test_each_field_is_found_where_it_stands() -> None:
     assert {(field, value) for field, value, _ in found.names} == {
         *(("action", "x.done"), ("actor_id", "u"), ("resource_type", "t"), ("source", "app"))
     }
+
+
+@given(st.lists(st.text("aZ9 _-\0\ue000Éß\u0301й漢\t\x1c\u2028", max_size=8), max_size=6))
+def test_an_events_words_are_those_of_its_texts(texts: list[str]) -> None:
+    """However fast they are cut: in order, with a free place between two texts."""
+    plain = tsvector.words(BETWEEN.join(texts))
+    assert [b"\0" if word == BREAK else word.encode() for word in plain] == tsvector._cut(texts)
+
+
+def test_names_are_known_of_their_log_and_epoch_alone() -> None:
+    """What a writer takes for written is written there; too much is forgotten, not kept."""
+    names, terms = Names(), [_derive({"action": "x.done", "actor": {"id": "u" * 300}})]
+    main = LogRow("main", 1, None, 0, b"", 0, 0, public=False, created_at=0)
+    (name,) = names.unknown(main, terms)  # a long value is no name
+    assert name[:2] == ("action", "x.done")
+    names.learn(main, [name])
+    assert not names.unknown(main, terms)
+    assert names.unknown(replace(main, names_epoch=1), terms) == [name]
+    assert names.unknown(replace(main, log_id="other"), terms) == [name]
+    names.learn(main, [("action", str(n), str(n)) for n in range(MAX_NAMES)])
+    names.learn(main, [])
+    assert names.unknown(main, terms) == [name]
 
 
 def test_no_usual_member_stands_for_every_event() -> None:
