@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import httpx
 import pytest
 from trailseal_server.services import bootstrap
 from trailseal_server.store import Store
+from trailseal_server.workers import keep_to_core
 
 from .servers import children
 
@@ -155,6 +157,56 @@ def test_workers_have_as_many_connections_each(tmp_path: Path) -> None:
         counts = [connections(pid, port) for pid in children(process)]
         assert sum(counts) == REQUESTS
         assert max(counts) - min(counts) <= REQUESTS // 4, counts  # 2, on a machine at rest
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a process is kept to a core on Linux only")
+def test_each_worker_keeps_to_a_core_of_its_own(tmp_path: Path) -> None:
+    """Where there is a core for each, all threads of a worker run on its core, and so do those of
+    the worker that replaces it; the supervisor is free."""
+    mine = os.sched_getaffinity(0)
+    if len(mine) < WORKERS:
+        pytest.skip("the machine has one core")
+    cores = set(sorted(mine)[:WORKERS])
+    os.sched_setaffinity(0, cores)  # the command inherits it
+    try:
+        with serving(f"sqlite:///{tmp_path}/a.db", tmp_path) as (process, _):
+            before = children(process)
+            assert {frozenset(cores_of(pid)) for pid in before} == {frozenset({c}) for c in cores}
+            assert cores_of(process.pid) == cores
+            victim = min(before)
+            core = cores_of(victim)
+            os.kill(victim, signal.SIGKILL)
+            until(lambda: len(children(process) - before) == 1)
+            (new,) = children(process) - before
+            until(lambda: cores_of(new) == core)
+    finally:
+        os.sched_setaffinity(0, mine)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a process is kept to a core on Linux only")
+def test_workers_that_are_not_as_many_as_cores_run_anywhere() -> None:
+    """No core is left idle, and none is shared by order, where the numbers differ."""
+    cores = os.sched_getaffinity(0)
+    assert kept(0, len(cores)) == {min(cores)}
+    assert kept(0, len(cores) + 1) == cores
+    assert kept(0, len(cores) - 1) == cores
+
+
+def kept(number: int, of: int) -> set[int]:
+    """The cores of a thread that was told to keep to one."""
+
+    def run() -> set[int]:
+        keep_to_core(number, of)
+        return os.sched_getaffinity(0)
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(run).result()
+
+
+def cores_of(pid: int) -> set[int]:
+    """The cores that the threads of a process may run on (Linux)."""
+    threads = [int(each.name) for each in Path(f"/proc/{pid}/task").iterdir()]
+    return set().union(*(os.sched_getaffinity(thread) for thread in threads))
 
 
 def connections(pid: int, port: int) -> int:
