@@ -3,7 +3,8 @@
 Rules:
 - Preparing is pure and happens in the caller's thread; appending happens in one writer thread. One
   transaction takes all requests that wait once it has begun (group commit); if the database refuses
-  it, each request gets a transaction of its own, so that one cannot spoil another's.
+  it, each request gets a transaction of its own, so that one cannot spoil another's. Where many
+  write at once, it begins when no more come: it costs as much as ten small requests.
 - An answer is given only after the commit: acknowledged means on disk.
 - Results stay in input order. One bad event is one failed item, unless the request is atomic.
 - What is no object is a failed item like any other bad event.
@@ -37,6 +38,11 @@ from .targets import Target, open_log, target_of
 MAX_QUEUED = 1024  # requests that wait for the writer; more are refused with `unavailable`
 MAX_TRANSACTION_EVENTS = 10_000
 MAX_OPENED = 100_000  # logs remembered, some 30 MB
+COMPANY = (
+    5  # requests of the last transaction: many write at once (as PostgreSQL's commit_siblings)
+)
+STEP_S = 0.0005  # in which another comes, or none does
+STEPS = 8  # at most: 4 ms, where a request of 64 clients takes 20
 RETRY_AFTER_S = 1.0
 UPKEEP_S = 0.5  # that the end waits for upkeep: it has nothing to lose
 
@@ -95,6 +101,7 @@ class Ingest:
         self._upkeep = Upkeep(store)
         self._thread: threading.Thread | None = None
         self._ended = False
+        self._company = 0  # requests that the last transaction took
 
     def start(self) -> None:
         """Begin to take requests."""
@@ -185,7 +192,14 @@ class Ingest:
 
     def _run(self) -> None:
         while not self._ended and (first := self._queue.get()) is not None:
+            self._await_company()
             self._write([first])
+
+    def _await_company(self) -> None:
+        steps, before = (STEPS if self._company >= COMPANY else 0), -1
+        while steps and (now := self._queue.qsize()) != before:
+            steps, before = steps - 1, now
+            time.sleep(STEP_S)
 
     def _gather(self, requests: list[_Request]) -> None:
         """Add what waits: the longer the database's lock took, the more."""
@@ -206,6 +220,7 @@ class Ingest:
             with self._store.write() as connection:
                 if not again:
                     self._gather(requests)
+                    self._company = len(requests)
                 answers = self._append(connection, requests)
         except Exception as error:  # noqa: BLE001  # the writer outlives every failure
             self._names.clear()

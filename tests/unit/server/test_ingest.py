@@ -9,7 +9,10 @@ import textwrap
 import threading
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from hashlib import sha256
+from itertools import count
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 from trailseal_server.auth import Caller
-from trailseal_server.ingest import Ingest
+from trailseal_server.ingest import COMPANY, STEPS, Ingest
 from trailseal_server.log import extend, fold, split
 from trailseal_server.problems import FieldError, Problem
 from trailseal_server.results import ItemResult
@@ -73,6 +76,51 @@ def check_log(store: Store, log_id: str) -> list[str]:
     times = [each.received_at for each in rows]
     assert times == sorted(times)
     return [each.event_id for each in rows]
+
+
+def test_where_many_write_at_once_a_transaction_waits_for_those_that_come(
+    store: Store, ingest: Ingest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a transaction of several requests the next one begins when no more come, and soon in
+    any case; a writer that is alone never waits."""
+    numbers, coming, naps = count(), 0, 0
+    answers: list[Future[list[ItemResult]]] = []
+
+    def submit() -> None:
+        answers.append(ingest.submit(CALLER, [event(next(numbers))]))
+
+    def nap(_seconds: float) -> None:
+        nonlocal coming, naps
+        naps += 1
+        if coming:
+            coming -= 1
+            submit()
+
+    def transactions() -> int:
+        """Of what was submitted since this was asked last."""
+        answers[0].result(WAIT_S)  # what came while it waited was submitted before
+        receipts = [answer.result(WAIT_S)[0].receipt for answer in answers]
+        answers.clear()
+        return len({receipt.received_at for receipt in receipts if receipt})
+
+    monkeypatch.setattr("trailseal_server.ingest.time", SimpleNamespace(sleep=nap))
+    submit()
+    assert (transactions(), naps) == (1, 0), "it is alone"
+    with store.write() as connection:
+        logs.find(connection, "main", lock=True)
+        for _ in range(COMPANY + 1):
+            submit()
+    assert transactions() <= 2
+    assert naps == 0, "many came while it waited for the log, none before"
+    coming = 2 * STEPS
+    submit()
+    assert (transactions(), naps) == (1, STEPS), "it does not wait for ever"
+    coming, naps = 3, 0
+    submit()
+    assert (transactions(), naps) == (1, 3 + 1), "no more came"
+    naps = 0
+    submit()
+    assert (transactions(), naps) == (1, 0), "those were few"
 
 
 batches = st.lists(
