@@ -42,7 +42,7 @@ COMPANY = (
     5  # requests of the last transaction: many write at once (as PostgreSQL's commit_siblings)
 )
 STEP_S = 0.0005  # in which another comes, or none does
-STEPS = 8  # at most: 4 ms, where a request of 64 clients takes 20
+STEPS = 8  # at most: 4 ms, and what it waits for the interpreter while others come
 RETRY_AFTER_S = 1.0
 UPKEEP_S = 0.5  # that the end waits for upkeep: it has nothing to lose
 

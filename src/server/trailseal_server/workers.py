@@ -110,8 +110,12 @@ def _await_start(workers: list[_Worker], ending: threading.Event) -> None:
     end = time.monotonic() + START_DEADLINE
     while not ending.is_set() and not all(each.serves.is_set() for each in workers):
         wait([each.process.sentinel for each in workers], 0.05)
-        if time.monotonic() > end or not all(each.process.is_alive() for each in workers):
-            raise RuntimeError("a server process did not start; its log says why")
+        ended = [each.process.exitcode for each in workers if not each.process.is_alive()]
+        if ended and not ending.is_set():
+            detail = f"a server process ended with {ended[0]} before it served; its log says why"
+            raise RuntimeError(detail)
+        if time.monotonic() > end:
+            raise RuntimeError(f"a server process did not start in {START_DEADLINE:.0f} seconds")
 
 
 def _end(workers: list[_Worker]) -> None:
@@ -144,10 +148,9 @@ def _work(  # noqa: PLR0917 - as _Worker gives it
 
 def keep_to_core(number: int, of: int) -> None:
     """Where there are as many cores as processes (Linux), this one's threads use its own only: most
-    of them pass the interpreter's lock on to each other, and to wake one on another core costs
-    more. Single posts gain a fifth, batches a tenth (ADR 10)."""
+    of them pass the interpreter's lock on to each other, and find its caches (ADR 10)."""
     if sys.platform == "linux":
-        with suppress(OSError):  # a sandbox may forbid it
+        with suppress(OSError):  # a sandbox may refuse it
             cores = sorted(os.sched_getaffinity(0))
             if len(cores) == of:
                 os.sched_setaffinity(0, {cores[number]})
