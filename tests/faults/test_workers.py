@@ -141,6 +141,26 @@ def test_a_server_that_cannot_start_ends_with_its_reason(tmp_path: Path) -> None
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are looked for in /proc")
+def test_a_worker_that_is_killed_before_it_serves_ends_the_command(tmp_path: Path) -> None:
+    """What kills the first ones would kill the next: the command says how they ended, where their
+    own log cannot."""
+    given = {"TRAILSEAL_LOG_KEY_FILE": str(tmp_path / "signing.key")}
+    command = [sys.executable, "-m", "trailseal_server", "run", "--port", "0", "--workers", "2"]
+    with subprocess.Popen(
+        [*command, "--database-url", f"sqlite:///{tmp_path}/a.db"],
+        env={**os.environ, **given},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        until(lambda: bool(children(process)))
+        os.kill(min(children(process)), signal.SIGKILL)
+        _, said = process.communicate(timeout=WAIT_S)
+    assert process.returncode == 1
+    assert f"ended with -{signal.SIGKILL.value} before it served" in said
+    assert "Traceback" not in said
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="connections are looked for in /proc")
 def test_workers_have_as_many_connections_each(tmp_path: Path) -> None:
     """Connections that arrive all at once are shared: no process does the work of both."""
