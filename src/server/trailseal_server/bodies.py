@@ -6,6 +6,7 @@ Rules:
   separately: whoever takes them does it one by one with `item_validator`, so that a bad one is one
   failed item, and so that it is done once. (An item that is no object refuses the whole.)
 - A member with an `x-error-code` gives its code to the problem, if nothing else is wrong.
+- An integer may be written `20.0`, as JSON Schema has it; whoever serves the operation gets `20`.
 - The depth and the numbers of a single event are refused here (400), those of items with the item.
 """
 
@@ -71,6 +72,7 @@ class Body:
         self.items: Items | None = None
         self._validator: Draft202012Validator | None = None
         self._codes: dict[str, str] = {}  # of the members that have their own, by pointer
+        self._integers: list[str] = []  # members
         self.is_event = False
         if self.is_json:
             self._compile(spec["content"][JSON_TYPE]["schema"], components)
@@ -87,12 +89,15 @@ class Body:
 
     def _compile(self, schema: Schema, components: Schema) -> None:
         self.is_event = schema.get("$ref") == SCHEMAS + EVENT
-        whole = schema
-        while "$ref" in whole:
-            whole = components["schemas"][whole["$ref"].rpartition("/")[2]]
+        whole = _followed(schema, components)
         members = whole.get("properties", {})
         codes = {f"/{name}": each.get("x-error-code") for name, each in members.items()}
         self._codes = {pointer: code for pointer, code in codes.items() if code is not None}
+        self._integers = [
+            name
+            for name, each in members.items()
+            if "integer" in _followed(each, components).get("type", ())
+        ]
         for name, member in members.items():
             if member.get(SEPARATELY):
                 self.items = Items(name, member)
@@ -130,11 +135,21 @@ class Body:
         if errors := field_errors(self._validator, whole):
             detail = f"{errors[0].pointer or 'The body'} {errors[0].detail}"
             raise Problem(self._code(errors), detail, errors=errors)
+        for name in self._integers:
+            if type(body.get(name)) is float:
+                body[name] = int(body[name])
         return body
 
     def _code(self, errors: Sequence[FieldError]) -> str:
         codes = {self._codes.get(each.pointer, "request_invalid") for each in errors}
         return codes.pop() if len(codes) == 1 else "request_invalid"
+
+
+def _followed(schema: Schema, components: Schema) -> Schema:
+    """What a schema refers to in the end."""
+    while "$ref" in schema:
+        schema = components["schemas"][schema["$ref"].rpartition("/")[2]]
+    return schema
 
 
 def item_validator(name: str, components: Schema) -> Callable[[Any], list[FieldError]]:
