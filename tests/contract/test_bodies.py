@@ -315,6 +315,6 @@ def test_an_integer_may_be_written_with_a_zero_fraction(client: httpx.Client, lo
     path = f"/v1/tenants/{made['tenant_key']}"
     client.put(path, json={"tenant_id": tenant_id, "events_limit": 6.0}).raise_for_status()
     assert '"events_limit":6}' in client.get(path).text
-    key = post("/v1/api-keys", name="k", scopes=["events:read"])
+    key = post("/v1/api-keys", name="k", scopes=["events:read"])["api_key"]
     post(f"/v1/api-keys/{key['key_id']}/rotate", grace_seconds=0.0)
     post(f"/v1/uploads?log_id={log_id}", bytes=10.0)
