@@ -29,7 +29,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
                 continue
             made[name[1]] += sum(n for key, n in report.user_properties if key == "trials")
             failed[name[1]] += outcome != "passed"
-    terminalreporter.section("trials")
-    for promise in sorted(+(made + failed), key=lambda each: (each[0], int(each[1:]))):
+    shown = sorted(+(made + failed), key=lambda each: (each[0], int(each[1:])))
+    if shown:
+        terminalreporter.section("trials")
+    for promise in shown:
         line = f"{promise.upper():<4} {made[promise]:>7} trials, {failed[promise]} failed tests"
         terminalreporter.write_line(line)

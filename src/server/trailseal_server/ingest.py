@@ -38,9 +38,7 @@ from .targets import Target, open_log, target_of
 MAX_QUEUED = 1024  # requests that wait for the writer; more are refused with `unavailable`
 MAX_TRANSACTION_EVENTS = 10_000
 MAX_OPENED = 100_000  # logs remembered, some 30 MB
-COMPANY = (
-    5  # requests of the last transaction: many write at once (as PostgreSQL's commit_siblings)
-)
+COMPANY = 5  # requests in the last transaction, as PostgreSQL's commit_siblings: many write at once
 STEP_S = 0.0005  # in which another comes, or none does
 STEPS = 8  # at most: 4 ms, and what it waits for the interpreter while others come
 RETRY_AFTER_S = 1.0
@@ -196,9 +194,15 @@ class Ingest:
             self._write([first])
 
     def _await_company(self) -> None:
-        steps, before = (STEPS if self._company >= COMPANY else 0), -1
-        while steps and (now := self._queue.qsize()) != before:
-            steps, before = steps - 1, now
+        """Where many write at once, wait until none came within a step."""
+        if self._company < COMPANY:
+            return
+        before = -1
+        for _ in range(STEPS):
+            waiting = self._queue.qsize()
+            if waiting == before:
+                return
+            before = waiting
             time.sleep(STEP_S)
 
     def _gather(self, requests: list[_Request]) -> None:
