@@ -11,6 +11,7 @@
 """
 
 import itertools
+import json
 import os
 import pwd
 import re
@@ -59,6 +60,9 @@ os.environ["SSL_CERT_DIR"] = os.fspath(Path(__file__).parent)
 class Contract:
     """The contract, read by the tests themselves."""
 
+    def __init__(self) -> None:
+        self._validators: dict[str, Draft202012Validator] = {}  # by their schema's JSON
+
     @cached_property
     def document(self) -> dict[str, Any]:
         """The whole file."""
@@ -86,11 +90,17 @@ class Contract:
             node = target
         return node
 
+    @cached_property
+    def _patterns(self) -> list[tuple[str, re.Pattern[str], dict[str, Any]]]:
+        def pattern(template: str) -> re.Pattern[str]:
+            return re.compile(re.sub(r"\\\{[^}]+\\\}", "[^/]+", re.escape(template)))
+
+        return [(method, pattern(template), spec) for method, template, spec in self.operations]
+
     def find(self, method: str, path: str) -> dict[str, Any] | None:
         """The operation that a request means, or None."""
-        for each_method, template, spec in self.operations:
-            pattern = re.sub(r"\\\{[^}]+\\\}", "[^/]+", re.escape(template))
-            if method == each_method and re.fullmatch(pattern, path):
+        for each_method, pattern, spec in self._patterns:
+            if method == each_method and pattern.fullmatch(path):
                 return spec
         return None
 
@@ -123,8 +133,12 @@ class Contract:
 
     def check_value(self, schema: dict[str, Any], value: Any) -> None:
         """Refuse a value that does not follow a schema of the contract."""
-        whole = {**schema, "components": self.document["components"]}
-        Draft202012Validator(whole, format_checker=oas31_format_checker).validate(value)
+        key = json.dumps(schema, sort_keys=True)
+        if key not in self._validators:
+            whole = {**schema, "components": self.document["components"]}
+            made = Draft202012Validator(whole, format_checker=oas31_format_checker)
+            self._validators[key] = made
+        self._validators[key].validate(value)
 
 
 class Checked(httpx.BaseTransport):
