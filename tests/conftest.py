@@ -29,7 +29,6 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
-import yaml
 from hypothesis import HealthCheck, settings
 from jsonschema import Draft202012Validator
 from openapi_schema_validator import oas31_format_checker
@@ -37,11 +36,12 @@ from trailseal_server.app import Running, running
 from trailseal_server.settings import Settings
 from trailseal_server.store import Store
 
+from .spec import DOCUMENT
+
 slow = [HealthCheck.too_slow]  # two busy cores say nothing about the code
 settings.register_profile("unhurried", deadline=None, suppress_health_check=slow)
 settings.load_profile("unhurried")
 
-SPEC = Path(__file__).parents[1] / "spec" / "openapi.yaml"
 BYTES = "#/components/schemas/Bytes"  # what is streamed is no single JSON value
 TIMEOUT = 40.0  # seconds: longer than the longest wait of the server
 _numbers = itertools.count(1)
@@ -64,16 +64,10 @@ class Contract:
         self._validators: dict[str, Draft202012Validator] = {}  # by their schema's JSON
 
     @cached_property
-    def document(self) -> dict[str, Any]:
-        """The whole file."""
-        document: dict[str, Any] = yaml.safe_load(SPEC.read_bytes())
-        return document
-
-    @cached_property
     def operations(self) -> list[tuple[str, str, dict[str, Any]]]:
         """Method, path and specification of every operation, parameters resolved."""
         found = []
-        for path, item in self.document["paths"].items():
+        for path, item in DOCUMENT["paths"].items():
             for method in item.keys() & {"get", "put", "post", "delete", "patch"}:
                 given = [*item.get("parameters", []), *item[method].get("parameters", [])]
                 spec = {**item[method], "parameters": [self.resolve(each) for each in given]}
@@ -84,7 +78,7 @@ class Contract:
     def resolve(self, node: Any) -> Any:
         """A node behind its local reference."""
         while "$ref" in node:
-            target: Any = self.document
+            target: Any = DOCUMENT
             for part in node["$ref"].removeprefix("#/").split("/"):
                 target = target[part]
             node = target
@@ -135,7 +129,7 @@ class Contract:
         """Refuse a value that does not follow a schema of the contract."""
         key = json.dumps(schema, sort_keys=True)
         if key not in self._validators:
-            whole = {**schema, "components": self.document["components"]}
+            whole = {**schema, "components": DOCUMENT["components"]}
             made = Draft202012Validator(whole, format_checker=oas31_format_checker)
             self._validators[key] = made
         self._validators[key].validate(value)

@@ -6,15 +6,13 @@ Every answer in this folder is held against the contract by the transport of tes
 import re
 import zlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import yaml
 
-SPEC = Path(__file__).parents[2] / "spec" / "openapi.yaml"
-DOCUMENT = yaml.safe_load(SPEC.read_bytes())
+from ..spec import DOCUMENT
+
 METHODS = ("get", "put", "post", "delete", "patch")
 OPERATIONS = {
     spec["operationId"]: (method.upper(), path, spec)

@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import yaml
 
-SPEC = Path(__file__).parents[2] / "spec" / "openapi.yaml"
-DOCUMENT = yaml.safe_load(SPEC.read_bytes())
+from ..spec import DOCUMENT
+
 CANARY = "canary7f3a"
 # Says what it found on standard error at DEBUG, as an operator who looks for a fault has it.
 SERVE = """

@@ -14,18 +14,16 @@ import zlib
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import yaml
 from trailseal_server.app import Running, running
 from trailseal_server.settings import Settings
 
+from ..spec import DOCUMENT
+
 Json = dict[str, Any]
-SPEC = Path(__file__).parents[2] / "spec" / "openapi.yaml"
-DOCUMENT = yaml.safe_load(SPEC.read_bytes())
 OPERATIONS: dict[str, tuple[str, str, Json]] = {
     spec["operationId"]: (method.upper(), path, spec)
     for path, item in DOCUMENT["paths"].items()

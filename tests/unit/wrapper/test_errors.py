@@ -6,11 +6,9 @@ import json
 import pickle
 import sys
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from trailseal import errors
@@ -18,7 +16,8 @@ from trailseal._flow import Response
 from trailseal._results import BatchResult
 from trailseal.errors import ApiError, TrailSealError, from_response, from_transport
 
-SPEC = Path(__file__).parents[3] / "spec/openapi.yaml"
+from ...spec import DOCUMENT
+
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -100,7 +99,7 @@ def test_a_problem_becomes_the_class_of_its_code(status: int, code: str, kind: t
 
 def test_every_code_of_the_contract_has_a_class_of_its_own_choice() -> None:
     """No code that the server may send falls back to its status."""
-    codes = yaml.safe_load(SPEC.read_text())["components"]["schemas"]["ErrorCode"]["enum"]
+    codes = DOCUMENT["components"]["schemas"]["ErrorCode"]["enum"]
     found_by_checks = {
         "event_corrupt",
         "proof_invalid",

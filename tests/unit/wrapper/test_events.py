@@ -13,7 +13,6 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 from jsonschema_rs import Draft202012Validator, RegexOptions
@@ -23,9 +22,9 @@ from trailseal._events import MAX_EVENT_BYTES, EventFields, encode, prepare
 from trailseal._ids import timestamp, uuid7
 from trailseal.errors import ErrorDetail, EventValidationError
 
-from .test_errors import SPEC
+from ...spec import DOCUMENT
 
-SCHEMAS = yaml.safe_load(SPEC.read_text())["components"]
+SCHEMAS = DOCUMENT["components"]
 CONTRACT = Draft202012Validator(
     {**SCHEMAS["schemas"]["EventInput"], "components": SCHEMAS},
     validate_formats=True,
