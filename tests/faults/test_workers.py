@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 import httpx
 import pytest
@@ -23,6 +24,7 @@ from .servers import children
 WAIT_S = 60.0
 WORKERS = 2
 REQUESTS = 40
+T = TypeVar("T")
 
 
 @contextmanager
@@ -212,6 +214,15 @@ def test_workers_that_are_not_as_many_as_cores_run_anywhere() -> None:
     assert kept(0, len(cores) - 1) == cores
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="SCHED_BATCH is Linux's")
+def test_no_thread_of_a_worker_pushes_another_aside(tmp_path: Path) -> None:
+    """All threads of the workers are batch work to the system; the supervisor is not."""
+    with serving(f"sqlite:///{tmp_path}/a.db", tmp_path) as (process, _):
+        for worker in children(process):
+            assert set(of_threads(worker, os.sched_getscheduler)) == {os.SCHED_BATCH}
+        assert os.sched_getscheduler(process.pid) == os.sched_getscheduler(0)
+
+
 def kept(number: int, of: int) -> set[int]:
     """The cores of a thread that was told to keep to one."""
 
@@ -225,10 +236,15 @@ def kept(number: int, of: int) -> set[int]:
 
 def cores_of(pid: int) -> set[int]:
     """The cores that the threads of a process may run on (Linux)."""
-    found: set[int] = set()
+    return set().union(*of_threads(pid, os.sched_getaffinity))
+
+
+def of_threads(pid: int, ask: Callable[[int], T]) -> list[T]:
+    """What the system says of each thread of a process (Linux)."""
+    found = []
     for each in Path(f"/proc/{pid}/task").iterdir():
         with suppress(ProcessLookupError):  # it has ended
-            found |= os.sched_getaffinity(int(each.name))
+            found.append(ask(int(each.name)))
     return found
 
 

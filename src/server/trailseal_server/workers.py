@@ -3,6 +3,7 @@
 Rules:
 - Each is a whole server (app.py) on the same database and the same listening socket, whose
   connections they take in turn (turns.py). Where there is one core for each, each keeps to its own.
+  All are batch work to the system (Linux).
 - One that dies is replaced: at once, or a second after its start if it never served. Only where
   the first ones do not start, the next would fail too: that ends them all.
 - SIGINT and SIGTERM end all of them, each as it would end alone. If the supervisor is killed, they
@@ -138,7 +139,8 @@ def _work(  # noqa: PLR0917 - as _Worker gives it
     """One process: a server that announces itself, and that ends with its supervisor."""
     from .app import work  # noqa: PLC0415 - in the new process, with METRICS_DIR in place
 
-    keep_to_core(number, settings.workers)  # before there are threads, which follow
+    keep_to_core(number, settings.workers)  # before there are threads, which follow in both
+    schedule_as_batch()
     bound_arenas()
     configure()
     threading.Thread(target=_end_with_parent, name="trailseal-parent", daemon=True).start()
@@ -154,6 +156,14 @@ def keep_to_core(number: int, of: int) -> None:
             cores = sorted(os.sched_getaffinity(0))
             if len(cores) == of:
                 os.sched_setaffinity(0, {cores[number]})
+
+
+def schedule_as_batch() -> None:
+    """No thread that wakes pushes aside one that runs (Linux: SCHED_BATCH, sched(7)): that one
+    mostly holds the interpreter's lock, and both would wait for it (ADR 10)."""
+    if sys.platform == "linux":
+        with suppress(OSError):  # a sandbox may refuse it
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def _end_with_parent() -> None:
