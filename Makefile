@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PINNED := --constraint constraints.txt
 
+# Bytecode is kept, whatever the environment says: tests start hundreds of processes.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test vectors attack mutants faults faults-full schemathesis generate generate-check format lint types imports check rows bench bench-client bench-verify dist constraints clean
 
@@ -33,9 +36,8 @@ setup: $(VENV)/.dev ## create .venv with everything that development needs
 demo: $(VENV)/.runtime ## log, search, export, verify: this repository's history, or INPUT=events.jsonl
 	@$(BIN)/python examples/demo.py $(if $(INPUT),--input $(INPUT))
 
-# Bytecode is kept, whatever the environment says: tests start hundreds of processes.
 test: setup ## run the tests
-	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 generate: setup ## spec/openapi.yaml -> generated/, the asynchronous client -> the blocking one
 	@$(BIN)/python generator/generate.py

@@ -127,7 +127,7 @@ class Contract:
 
     def check_value(self, schema: dict[str, Any], value: Any) -> None:
         """Refuse a value that does not follow a schema of the contract."""
-        key = json.dumps(schema, sort_keys=True)
+        key = json.dumps(schema, sort_keys=True, default=str)
         if key not in self._validators:
             whole = {**schema, "components": DOCUMENT["components"]}
             made = Draft202012Validator(whole, format_checker=oas31_format_checker)

@@ -3,7 +3,7 @@
 Rules:
 - Each is a whole server (app.py) on the same database and the same listening socket, whose
   connections they take in turn (turns.py). Where there is one core for each, each keeps to its own.
-  All are batch work to the system (Linux).
+  To Linux they are batch work.
 - One that dies is replaced: at once, or a second after its start if it never served. Only where
   the first ones do not start, the next would fail too: that ends them all.
 - SIGINT and SIGTERM end all of them, each as it would end alone. If the supervisor is killed, they
@@ -160,10 +160,12 @@ def keep_to_core(number: int, of: int) -> None:
 
 def schedule_as_batch() -> None:
     """No thread that wakes pushes aside one that runs (Linux: SCHED_BATCH, sched(7)): that one
-    mostly holds the interpreter's lock, and both would wait for it (ADR 10)."""
+    mostly holds the interpreter's lock, and both would wait for it (ADR 10). An operator's own
+    choice stays."""
     if sys.platform == "linux":
-        with suppress(OSError):  # a sandbox may refuse it
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+        with suppress(OSError):  # a sandbox or a C library may refuse it
+            if os.sched_getscheduler(0) == os.SCHED_OTHER:
+                os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def _end_with_parent() -> None:

@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import certifi
 import httpx
 import pytest
 from trailseal import AsyncClient, Client, _connect, config, errors
@@ -128,8 +129,11 @@ def test_a_proxy_is_used(from_environment: bool, monkeypatch: pytest.MonkeyPatch
     plain.close()
 
 
-def test_given_authorities_are_the_only_ones(tmp_path: Path) -> None:
+def test_given_authorities_are_the_only_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A CA bundle replaces the system's; a context is taken as it is."""
+    monkeypatch.setenv("SSL_CERT_FILE", certifi.where())  # conftest.py leaves the system none
     context = ssl.create_default_context()
     assert config.check_tls(context) is context
     empty = config.check_tls(str(tmp_path))

@@ -7,7 +7,8 @@ external id. Scope: `admin`.
 Args:
     idempotency_key (str | Unset): Makes repeating this call safe: the first answer is kept 24
         hours for each API key and
-        given again. With another body 409 `idempotency_conflict`.
+        given again; only the `state` of a record in it may have moved on. With another body 409
+        `idempotency_conflict`.
     body (ChannelInput): A channel's policy.
 
 Raises:

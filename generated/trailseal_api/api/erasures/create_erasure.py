@@ -13,7 +13,8 @@ Args:
     log_id (str | Unset): The log; see "Which log" for what happens without it.
     idempotency_key (str | Unset): Makes repeating this call safe: the first answer is kept 24
         hours for each API key and
-        given again. With another body 409 `idempotency_conflict`.
+        given again; only the `state` of a record in it may have moved on. With another body 409
+        `idempotency_conflict`.
     body (ErasureInput): Whose data to erase.
 
 Raises:
