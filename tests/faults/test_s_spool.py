@@ -125,8 +125,12 @@ def test_s3_a_full_disk_fails_now_and_heals_by_itself(
     place.check(drained=False)
 
 
-def test_s4_no_mutation_of_a_file_loses_an_event_silently(tmp_path: Path) -> None:
-    """Bits and blocks flipped anywhere, ends cut off: all events are there, or counted as lost."""
+@pytest.mark.parametrize("order", ["in order", "any order"])
+def test_s4_no_mutation_of_a_file_loses_an_event_silently(tmp_path: Path, order: str) -> None:
+    """Bits and blocks flipped anywhere, ends cut off: all events are there, or counted as lost.
+
+    The count is exact where events left in their order; else it is not too low.
+    """
     source = check_folder(tmp_path / "source")
     spool = Spool(SpoolFile.create(source, "here"), lambda _: None)
     contents = {}
@@ -136,10 +140,15 @@ def test_s4_no_mutation_of_a_file_loses_an_event_silently(tmp_path: Path) -> Non
         if number == 30:
             spool._db.run(lambda c: c.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone())
             spool.settle(spool.take(Limits(events=10), (), ()))
+    expected = {f"e{number}" for number in range(10, 60)}
+    if order == "any order":
+        items = spool.take(Limits(), (), ())
+        spool.settle(gone := random.sample(items, 20))  # as where events have many logs
+        spool.release(items)
+        expected -= {item.id for item in gone}
     [name] = [path.name for path in spool_files(source)]
     files = {path.name: path.read_bytes() for path in source.iterdir() if path.suffix != ".db-shm"}
     files = {each: raw for each, raw in files.items() if not each.endswith("-shm")}
-    expected = {f"e{number}" for number in range(10, 60)}
     noticed = saved = 0
     for trial in range(max(25, ROUNDS * 5 // 3)):
         folder = check_folder(tmp_path / f"trial{trial}")
@@ -159,8 +168,8 @@ def test_s4_no_mutation_of_a_file_loses_an_event_silently(tmp_path: Path) -> Non
         orphan.close()
         assert all(contents[each] == content for each, content in found.items())
         missing = expected - found.keys()
-        again = found.keys() - expected  # delivered already, see docs/PROMISES.md
-        assert len(missing) <= sum(lost) + len(again), (trial, victim, missing, lost, again)
+        assert len(missing) <= sum(lost) <= len(expected), (trial, victim, missing, lost)
+        assert order == "any order" or len(missing) == sum(lost), (trial, victim, missing, lost)
         assert not lost or list(folder.glob("*.damaged-*"))
         noticed, saved = noticed + bool(lost), saved + len(expected & found.keys())
         shutil.rmtree(folder)

@@ -3,8 +3,8 @@
 1. The folder is ours alone (0700), no symbolic link; its files are 0600.
 2. A file belongs to whoever holds the lock (`flock`) on the `.lock` beside it. The system frees it
    with its process, so a file whose lock is free is an orphan, whatever became of its pid.
-3. The lock's file says how far its owner got: the last key, and how many events were left. Read
-   after a crash, it tells what a damaged database no longer knows.
+3. The lock's file says how far its owner got, and what was left. Read after a crash, it tells what
+   a damaged database no longer knows.
 4. A file's name begins with a digest of its destination: events only go where they were meant to.
 """
 
@@ -31,14 +31,16 @@ except ModuleNotFoundError:  # Windows
     fcntl = None
 
 SIDE_FILES = ("-wal", "-shm", "-journal")  # of SQLite
-_MARK = struct.Struct(">QQI")
+_MARK = struct.Struct(">QQQQI")
 
 
 class Mark(NamedTuple):
-    """The last key that was given, and how many events were not settled."""
+    """How far an owner got: what its file held of events that are not settled."""
 
-    key: int
-    left: int
+    key: int = 0  # the last that was given
+    left: int = 0  # events
+    total: int = 0  # of their checksums: tells these events from as many others
+    oldest: int = 1  # no event that is left has a lower key
 
 
 class SpoolFile:
@@ -85,7 +87,7 @@ class SpoolFile:
 
     def mark(self, mark: Mark) -> None:
         """Note how far we got; not synced, since it is for crashes of the process."""
-        body = struct.pack(">QQ", *mark)
+        body = _MARK.pack(*mark, 0)[:-4]
         os.pwrite(self._lock, body + struct.pack(">I", zlib.crc32(body)), 0)
 
     def last_mark(self) -> Mark | None:
@@ -166,8 +168,8 @@ def tag(destination: str) -> str:
 def _unpack(raw: bytes) -> Mark | None:
     if len(raw) != _MARK.size:
         return None
-    key, left, crc = _MARK.unpack(raw)
-    return Mark(key, left) if zlib.crc32(raw[:16]) == crc else None
+    *mark, crc = _MARK.unpack(raw)
+    return Mark(*mark) if zlib.crc32(raw[:-4]) == crc else None
 
 
 def _lock_path(path: Path) -> Path:

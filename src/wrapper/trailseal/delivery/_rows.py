@@ -19,6 +19,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from trailseal.delivery._file import Mark
+
 PAGE = 4096  # bytes
 VERSION = 1
 # The order of the tables decides their root pages: see rule 2.
@@ -60,11 +62,16 @@ class Row(NamedTuple):
 
 
 class Saved(NamedTuple):
-    """What was read from a damaged spool."""
+    """What was read from a damaged spool.
 
-    pending: int
-    seen: int  # the highest key
-    unsound: int
+    `left` and `total` are as in the owner's `Mark`, and of the keys between its two. Rows below are
+    events that had left: damage to the write-ahead log can bring them back.
+    """
+
+    left: int
+    total: int
+    unsound: int  # of what was pending
+    unsound_parked: int
 
 
 def checksum(event_id: str, log_id: str | None, content: bytes) -> int:
@@ -82,7 +89,7 @@ def connect(path: Path, *, uri: str = "") -> sqlite3.Connection:
     return connection
 
 
-def is_damage(error: Exception) -> bool:
+def is_damage(error: BaseException) -> bool:
     """Tell whether an error says that the file is not what we wrote."""
     code = getattr(error, "sqlite_errorcode", 0)
     short = code == sqlite3.SQLITE_IOERR_SHORT_READ
@@ -90,11 +97,15 @@ def is_damage(error: Exception) -> bool:
     return isinstance(error, DamagedError) or short or missing or code & 0xFF in _DAMAGE
 
 
-def salvage(damaged: Path, target: Path, highest: int) -> Saved:
+def is_key(value: object) -> bool:
+    """Tell whether it may be the last key, or 0 before the first."""
+    return isinstance(value, int) and 0 <= value < 1 << 62
+
+
+def salvage(damaged: Path, target: Path, mark: Mark) -> Saved:
     """Write a new spool at `target` with all sound rows of a damaged one, under their keys.
 
-    `highest` is the last key that the owner noted, or 0. Raises OSError and sqlite3.Error for
-    `target` only.
+    `mark` is what the owner noted. Raises OSError and sqlite3.Error for `target` only.
     """
     image = target.with_suffix(".image")
     try:
@@ -104,22 +115,23 @@ def salvage(damaged: Path, target: Path, highest: int) -> Saved:
             new.executescript(SCHEMA)
             new.execute("BEGIN")
             counts: Counter[str] = Counter()
-            seen = 0
+            seen = mark.key
             for table, places in (("pending", "?,?,?,?,?"), ("parked", "?,?,?,?,?,?,?,?")):
-                for row in _readable(source, table, highest):
+                for row in _readable(source, table, mark.key):
                     width = places.count("?")
                     if not row.sound:
-                        counts["unsound"] += 1
+                        counts[f"unsound {table}"] += 1
                         continue
                     insert = f"INSERT OR IGNORE INTO {table} VALUES ({places})"  # noqa: S608  # names of ours
-                    counts[table] += new.execute(insert, row[:width]).rowcount
+                    new.execute(insert, row[:width])
                     seen = max(seen, row.seq)
-            seen = max(seen, _sequence(source))
             new.execute("DELETE FROM sqlite_sequence")
-            last = ("pending", max(highest, seen))
+            last = ("pending", max(seen, _sequence(source)))
             new.execute("INSERT INTO sqlite_sequence VALUES (?,?)", last)
             new.execute("COMMIT")
-            return Saved(counts["pending"], seen, counts["unsound"])
+            query = "SELECT count(*), ifnull(sum(crc), 0) FROM pending WHERE seq BETWEEN ? AND ?"
+            left, total = new.execute(query, (mark.oldest, mark.key)).fetchone()
+            return Saved(left, total, counts["unsound pending"], counts["unsound parked"])
     finally:
         image.unlink(missing_ok=True)
 
@@ -201,4 +213,4 @@ def _sequence(source: sqlite3.Connection) -> int:
         found = source.execute("SELECT max(seq) FROM sqlite_sequence").fetchone()[0]
     except sqlite3.Error:
         return 0
-    return found if isinstance(found, int) and 0 < found < 1 << 62 else 0
+    return found if is_key(found) else 0

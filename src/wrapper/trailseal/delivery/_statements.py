@@ -6,7 +6,9 @@ import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
+from trailseal.delivery._file import Mark
 from trailseal.delivery._rows import DamagedError, Row, checksum
 from trailseal.delivery.batching import Item
 from trailseal.errors import DeliveryError
@@ -14,6 +16,7 @@ from trailseal.errors import DeliveryError
 # Rows of one statement, below SQLite's old limit of 999 values. At every step of a statement Python
 # lets other threads run, and waits for them: one statement for many rows keeps the lock short.
 AT_ONCE = 200
+_GONE = "SELECT seq, id, length(content), ifnull(crc & 0xffffffff, 0) FROM pending"
 
 
 @dataclass(slots=True)
@@ -27,13 +30,26 @@ class Entry:
     error: type[DeliveryError] | None = DeliveryError  # until it is committed
     dropped: list[str] = field(default_factory=list)
 
+    @property
+    def crc(self) -> int:
+        """Of its row."""
+        return checksum(self.id, self.log_id, self.content)
+
+
+class Gone(NamedTuple):
+    """An event that leaves."""
+
+    key: int
+    id: str
+    size: int
+    crc: int
+
 
 def insert(connection: sqlite3.Connection, entries: Sequence[Entry]) -> int:
     """Write up to `AT_ONCE` rows with one statement: all or none; the last key."""
     values = list[str | bytes | int | None]()
     for entry in entries:
-        crc = checksum(entry.id, entry.log_id, entry.content)
-        values += (entry.id, entry.log_id, entry.content, crc)
+        values += (entry.id, entry.log_id, entry.content, entry.crc)
     rows = ",".join(["(?,?,?,?)"] * len(entries))
     statement = f"INSERT INTO pending (id, log_id, content, crc) VALUES {rows}"  # noqa: S608  # question marks
     key = connection.execute(statement, values).lastrowid
@@ -54,10 +70,15 @@ def items_of(rows: sqlite3.Cursor, skip_keys: Collection[int]) -> Iterator[Item]
 
 def delete(connection: sqlite3.Connection, keys: Sequence[int]) -> None:
     """Remove rows."""
+    for some, marks in _slices(keys):
+        connection.execute(f"DELETE FROM pending WHERE seq IN ({marks})", some)  # noqa: S608  # question marks
+
+
+def _slices(keys: Sequence[int]) -> Iterator[tuple[Sequence[int], str]]:
+    """Keys for one statement, and its question marks."""
     for first in range(0, len(keys), AT_ONCE):
         some = keys[first : first + AT_ONCE]
-        marks = ",".join("?" * len(some))
-        connection.execute(f"DELETE FROM pending WHERE seq IN ({marks})", some)  # noqa: S608  # question marks
+        yield some, ",".join("?" * len(some))
 
 
 @contextmanager
@@ -73,17 +94,33 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def oldest(
-    connection: sqlite3.Connection, needed: int, sent: Collection[int]
-) -> list[tuple[int, str, int]]:
-    """Key, id and size of the oldest events that are not on their way, until they free enough."""
-    chosen, size = list[tuple[int, str, int]](), 0
-    query = "SELECT seq, id, length(content) FROM pending ORDER BY seq"
-    with closing(connection.execute(query)) as rows:
+def oldest(connection: sqlite3.Connection, needed: int, sent: Collection[int]) -> list[Gone]:
+    """The oldest events that are not on their way, until they free enough."""
+    chosen, size = list[Gone](), 0
+    with closing(connection.execute(f"{_GONE} ORDER BY seq")) as rows:
         for row in rows:
             if size >= needed:
                 break
             if row[0] not in sent:
-                chosen.append(row)
-                size += row[2]
+                chosen.append(Gone(*row))
+                size += chosen[-1].size
     return chosen
+
+
+def rows_of(connection: sqlite3.Connection, keys: Sequence[int]) -> list[Gone]:
+    """Those of the keys that are there."""
+    found = list[Gone]()
+    for some, marks in _slices(keys):
+        query = f"{_GONE} WHERE seq IN ({marks})"
+        found += map(Gone._make, connection.execute(query, some))
+    return found
+
+
+def without(connection: sqlite3.Connection, mark: Mark, leaving: Sequence[Gone]) -> Mark:
+    """How far we are once these have left; they are still there."""
+    keys = {row.key for row in leaving}
+    query = "SELECT seq FROM pending ORDER BY seq LIMIT ?"
+    with closing(connection.execute(query, (len(keys) + 1,))) as rows:
+        stays = next((seq for (seq,) in rows if seq not in keys), mark.key + 1)
+    total = mark.total - sum(row.crc for row in leaving)
+    return Mark(mark.key, max(0, mark.left - len(keys)), max(0, total), stays)

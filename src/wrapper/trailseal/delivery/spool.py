@@ -25,6 +25,7 @@ from trailseal.delivery._rows import checksum
 from trailseal.delivery._statements import (
     AT_ONCE,
     Entry,
+    Gone,
     delete,
     insert,
     items_of,
@@ -67,8 +68,7 @@ class Spool:
         self._sent: set[int] = set()
         self._since = 0.0
         self._db = Database(file, self._mended)
-        with self._lock:
-            self._db.recount()
+        self.refresh()
 
     def _mended(self, lost: int) -> None:
         self._sent.clear()
@@ -107,19 +107,16 @@ class Spool:
     def _commit(self, group: list[Entry], now: float) -> None:
         """Write a group in one transaction; each entry learns how it went."""
         try:
-            with_room, gone, key = self._db.run(lambda connection: self._write(connection, group))
-            if self._db.count == len(self._sent):
+            waited = self._db.mark.left > len(self._sent)
+            with_room, gone = self._db.run(lambda connection: self._write(connection, group))
+            if not waited:
                 self._since = now
-            self._db.count += len(with_room) - len(gone)
-            self._db.bytes += sum(len(entry.content) for entry in with_room)
-            self._db.bytes -= sum(size for _, _, size in gone)
-            self._db.note(key)
             for entry in group:
                 entry.error = SpoolFullError
             for entry in with_room:
                 entry.error = None
             if with_room:
-                with_room[0].dropped += [event_id for _, event_id, _ in gone]
+                with_room[0].dropped += [row.id for row in gone]
         except SpoolFullError:
             for entry in group:
                 entry.error = SpoolFullError
@@ -131,18 +128,19 @@ class Spool:
 
     def _write(
         self, connection: sqlite3.Connection, group: list[Entry]
-    ) -> tuple[list[Entry], list[tuple[int, str, int]], int]:
-        """The entries that have room, now committed; key, id and size of what gave it; last key."""
+    ) -> tuple[list[Entry], list[Gone]]:
+        """The entries that have room, now committed, and what gave it."""
         room, key = self._max_bytes - self._db.bytes, self._db.mark.key
-        with_room, gone = list[Entry](), list[tuple[int, str, int]]()
+        with_room, gone = list[Entry](), list[Gone]()
         needed = sum(len(entry.content) for entry in group) - room
         if needed <= 0 and len(group) <= AT_ONCE:
-            return group, gone, insert(connection, group)  # a transaction of its own
-        with transaction(connection):
-            if needed > 0 and self._drop_oldest:
-                gone = oldest(connection, needed, self._sent)
-                delete(connection, [seq for seq, _, _ in gone])
-                room += sum(size for _, _, size in gone)
+            self._db.added(connection, group, insert(connection, group))  # a transaction of its own
+            return group, gone
+        if needed > 0 and self._drop_oldest:
+            gone = oldest(connection, needed, self._sent)
+        with self._db.leaving(connection, gone), transaction(connection):
+            delete(connection, [row.key for row in gone])
+            room += sum(row.size for row in gone)
             for entry in group:
                 if len(entry.content) <= room:
                     room -= len(entry.content)
@@ -151,14 +149,15 @@ class Spool:
                 raise SpoolFullError("One event is larger than the spool.")
             for first in range(0, len(with_room), AT_ONCE):
                 key = insert(connection, with_room[first : first + AT_ONCE])
-        return with_room, gone, key
+        self._db.added(connection, with_room, key)
+        return with_room, gone
 
     # ------------------------------------------------------------ delivering
 
     def waiting(self) -> Waiting:
         """What waits."""
         with self._lock:
-            count = self._db.count - len(self._sent)
+            count = self._db.mark.left - len(self._sent)
             return Waiting(count, self._db.bytes if count else 0, self._since)
 
     def take(
@@ -212,14 +211,9 @@ class Spool:
 
     def _settled(self, work: Callable[[sqlite3.Connection], None], items: Collection[Item]) -> None:
         """Do what makes these events leave, and count it."""
-        self._db.note_ahead(len(items))
-        try:
-            self._db.run(work)
-            self._db.count -= len(items)
-            self._db.bytes -= sum(len(item.content) for item in items)
-            self._sent.difference_update(item.key for item in items)
-        finally:
-            self._db.note(self._db.mark.key)
+        keys = [item.key for item in items]
+        self._db.remove(keys, work)
+        self._sent.difference_update(keys)
 
     def release(self, items: Collection[Item]) -> None:
         """Let events that were on their way wait again."""
@@ -231,7 +225,7 @@ class Spool:
     def pending(self) -> int:
         """How many events are not settled."""
         with self._lock:
-            return self._db.count
+            return self._db.mark.left
 
     def bytes(self) -> int:
         """Of the events that are not settled."""
@@ -246,7 +240,7 @@ class Spool:
             return found
 
         with self._lock:
-            return self._db.run(read) if self._db.count else None
+            return self._db.run(read) if self._db.mark.left else None
 
     def newest(self) -> int:
         """The key of the event that was accepted last."""
@@ -256,9 +250,9 @@ class Spool:
     def refresh(self) -> int:
         """Count again, since the command line may have requeued what was parked; how many more."""
         with self._lock:
-            before = self._db.count
             self._db.recount()
-            return self._db.count - before
+            more, self._db.requeued = self._db.requeued, 0
+            return more
 
     def close(self) -> None:
         """Give the file up; it is deleted if nothing lies in it."""
@@ -269,7 +263,7 @@ class Spool:
 
         with self._lock:
             try:
-                empty = not self._db.count and not self._db.run(parked)
+                empty = not self._db.mark.left and not self._db.run(parked)
             except DeliveryError:
                 empty = False  # then it stays
             self._db.close(remove=empty)

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from trailseal.delivery._contents import requeue
 from trailseal.delivery._file import SpoolFile, check_folder, is_owned, spool_files
 from trailseal.delivery.batching import Item, Limits
 from trailseal.delivery.spool import Spool
@@ -123,6 +124,12 @@ class Model(RuleBasedStateMachine):
         self.spool.settle(self.items)
         self.items, self.sent = [], []
 
+    @rule(which=st.integers(0, 3))
+    def settle_one(self, which: int) -> None:
+        if which < len(self.items):
+            self.spool.settle([self.items.pop(which)])
+            self.sent.pop(which)
+
     @rule()
     def park(self) -> None:
         if self.items:
@@ -162,6 +169,8 @@ class Model(RuleBasedStateMachine):
             lambda c: c.execute("SELECT count(*) FROM parked").fetchone()[0]
         )
         assert parked == self.parked
+        database = self.spool._db
+        assert database.run(database._measure) == database.mark == database._file.last_mark()
 
 
 Model.TestCase.settings = settings(
@@ -280,6 +289,27 @@ def test_after_close_nothing_is_taken(folder: Path, lost: list[int]) -> None:
     assert list(folder.iterdir()) == []
 
 
+def test_what_the_command_line_requeued_is_counted_before_anybody_says_so(
+    folder: Path, lost: list[int]
+) -> None:
+    """An event that is accepted or delivered meanwhile shows it; it is told once."""
+    spool = new(folder, lost)
+    for name in "ab":
+        spool.enqueue(name, None, b"{}", 0.0)
+        [item] = spool.take(Limits(), (), ())
+        spool.park(item, "event_invalid", "why")
+    assert requeue(folder, "a") == 1
+    spool.settle(spool.take(Limits(), (), ()))
+    assert spool.pending() == 0
+    assert requeue(folder, "b") == 1
+    spool.enqueue("c", None, b"{}", 0.0)
+    assert spool.pending() == 2
+    assert spool.bytes() == 4
+    assert (spool.refresh(), spool.refresh()) == (2, 0)
+    assert [item.id for item in everything(spool)] == ["b", "c"]
+    spool.close()
+
+
 @pytest.fixture
 def crashed(folder: Path, lost: list[int]) -> Iterator[Path]:
     """The folder of a process that was killed with thirty events, ten in the log of SQLite."""
@@ -309,6 +339,25 @@ def test_s4_a_broken_first_page_costs_no_event(folder: Path, lost: list[int]) ->
     assert list(folder.glob("*.damaged-*"))
     spool.enqueue("after", None, b"{}", 0.0)
     assert spool.pending() == 31
+    spool.close()
+
+
+def test_s4_a_row_that_is_there_twice_hides_no_other(folder: Path, lost: list[int]) -> None:
+    """A page that shows one row in the place of another: their number alone would be right."""
+    spool = new(folder, lost)
+    for number in range(5):
+        spool.enqueue(f"e{number}", None, b"{}", 0.0)
+    spool.leave()
+    spool._db._file.release(remove=False)
+    [path] = spool_files(folder, WHERE)
+    raw = bytearray(path.read_bytes())
+    page = 4096  # the second: the table's only one
+    assert raw[page] == 0x0D  # its rows, SQLite file format 1.6
+    raw[page + 8 + 4 : page + 8 + 6] = raw[page + 8 + 2 : page + 8 + 4]  # the third is the second
+    path.write_bytes(raw)
+    spool = adopt(folder, lost)
+    assert [item.id for item in everything(spool)] == ["e0", "e1", "e3", "e4"]
+    assert lost == [1]
     spool.close()
 
 
