@@ -37,9 +37,9 @@ PAGE = 1000  # keys of a page
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit."""
+    given = _parser().parse_args(arguments)
     from .store import SQLAlchemyError
 
-    given = _parser().parse_args(arguments)
     failed = COULD_NOT_CHECK if given.do is check else FAILED
     try:
         status = given.do(given)

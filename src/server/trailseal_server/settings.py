@@ -13,10 +13,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
+if TYPE_CHECKING:
+    from sqlalchemy import URL
 
 PREFIX = "TRAILSEAL_"
 METRICS_DIR = "PROMETHEUS_MULTIPROC_DIR"  # read by prometheus_client when it is imported
@@ -65,10 +65,7 @@ class Settings:
         if not ORIGIN_PREFIX.fullmatch(self.origin_prefix):
             allowed = "1 to 256 of letters, digits and . - / _"
             raise ValueError(f"origin_prefix ({PREFIX}ORIGIN_PREFIX) must be {allowed}")
-        try:
-            beside = make_url(self.database_url).get_backend_name() == "sqlite"
-        except ArgumentError:
-            raise ValueError("database_url is no SQLAlchemy URL: engine://user@host/name") from None
+        beside = self._url.get_backend_name() == "sqlite"
         for name in () if beside else ("log_key_file", "export_dir"):
             if getattr(self, name) is None:
                 raise ValueError(f"{name} is needed for this database: set {PREFIX}{name.upper()}")
@@ -80,9 +77,8 @@ class Settings:
     @property
     def place(self) -> str:
         """Where the events are, for people: a file or a database's URL without its password."""
-        url = make_url(self.database_url)
-        sqlite = url.get_backend_name() == "sqlite"
-        return str(url.database) if sqlite else url.render_as_string(hide_password=True)
+        sqlite = self._url.get_backend_name() == "sqlite"
+        return str(self._url.database) if sqlite else self._url.render_as_string(hide_password=True)
 
     @property
     def key_file(self) -> Path:
@@ -95,13 +91,22 @@ class Settings:
         return self.export_dir or self._beside(".exports")
 
     def _beside(self, suffix: str) -> Path:
-        return Path(f"{make_url(self.database_url).database}{suffix}")
+        return Path(f"{self._url.database}{suffix}")
+
+    @property
+    def _url(self) -> "URL":
+        from sqlalchemy import make_url  # noqa: PLC0415  # 0.3 s that `--help` need not wait
+        from sqlalchemy.exc import ArgumentError  # noqa: PLC0415
+
+        try:
+            return make_url(self.database_url)
+        except ArgumentError:
+            raise ValueError("database_url is no SQLAlchemy URL: engine://user@host/name") from None
 
     def __repr__(self) -> str:
         """All settings, with the password of the database URL left out."""
-        url = make_url(self.database_url).render_as_string(hide_password=True)
         shown = {each.name: getattr(self, each.name) for each in fields(self)}
-        shown["database_url"] = url
+        shown["database_url"] = self._url.render_as_string(hide_password=True)
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
 
