@@ -125,11 +125,15 @@ def test_s3_a_full_disk_fails_now_and_heals_by_itself(
     place.check(drained=False)
 
 
+@pytest.mark.parametrize("checkpoint", [None, "PASSIVE", "TRUNCATE"])
 @pytest.mark.parametrize("order", ["in order", "any order"])
-def test_s4_no_mutation_of_a_file_loses_an_event_silently(tmp_path: Path, order: str) -> None:
+def test_s4_no_mutation_of_a_file_loses_an_event_silently(
+    tmp_path: Path, order: str, checkpoint: str | None
+) -> None:
     """Bits and blocks flipped anywhere, ends cut off: all events are there, or counted as lost.
 
-    The count is exact where events left in their order; else it is not too low.
+    Where events left in their order the count is exact, but for one whose key alone was changed:
+    it is there and counted. Elsewhere the count is not too low.
     """
     source = check_folder(tmp_path / "source")
     spool = Spool(SpoolFile.create(source, "here"), lambda _: None)
@@ -146,13 +150,15 @@ def test_s4_no_mutation_of_a_file_loses_an_event_silently(tmp_path: Path, order:
         spool.settle(gone := random.sample(items, 20))  # as where events have many logs
         spool.release(items)
         expected -= {item.id for item in gone}
+    if checkpoint:
+        spool._db.run(lambda c: c.execute(f"PRAGMA wal_checkpoint({checkpoint})").fetchone())
     [name] = [path.name for path in spool_files(source)]
     files = {path.name: path.read_bytes() for path in source.iterdir() if path.suffix != ".db-shm"}
     files = {each: raw for each, raw in files.items() if not each.endswith("-shm")}
     noticed = saved = 0
     for trial in range(max(25, ROUNDS * 5 // 3)):
         folder = check_folder(tmp_path / f"trial{trial}")
-        victim = random.choice([name, name, f"{name}-wal"])  # noqa: S311 - no secret
+        victim = random.choice([name, name, f"{name}-wal"]) if files[f"{name}-wal"] else name  # noqa: S311 - no secret
         for each, raw in files.items():
             handle = os.open(folder / each, os.O_WRONLY | os.O_CREAT, 0o600)
             os.write(handle, _mutated(raw) if each == victim else raw)
@@ -162,14 +168,18 @@ def test_s4_no_mutation_of_a_file_loses_an_event_silently(tmp_path: Path, order:
         assert file is not None
         found: dict[str, bytes] = {}
         orphan = Spool(file, lost.append)
-        while batch := orphan.take(Limits(), (), ()):
+        limits = Limits(events=random.choice([5, 1000]))  # noqa: S311 - no secret
+        for _ in range(40):  # nothing is sent without end
+            batch = orphan.take(limits, (), ())
             found |= {item.id: item.content for item in batch}
             orphan.settle(batch)
+        assert (batch, orphan.pending()) == ([], 0)
         orphan.close()
         assert all(contents[each] == content for each, content in found.items())
         missing = expected - found.keys()
         assert len(missing) <= sum(lost) <= len(expected), (trial, victim, missing, lost)
-        assert order == "any order" or len(missing) == sum(lost), (trial, victim, missing, lost)
+        exact = sum(lost) <= len(missing) + 1
+        assert order == "any order" or exact, (trial, victim, missing, lost)
         assert not lost or list(folder.glob("*.damaged-*"))
         noticed, saved = noticed + bool(lost), saved + len(expected & found.keys())
         shutil.rmtree(folder)

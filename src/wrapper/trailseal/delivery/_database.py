@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,10 +24,12 @@ from trailseal.delivery._rows import (
     Saved,
     connect,
     is_damage,
-    is_key,
+    measure,
     salvage,
+    weight,
 )
-from trailseal.delivery._statements import Entry, Gone, rows_of, without
+from trailseal.delivery._statements import Entry, Gone, behind, rows_of, with_oldest, without
+from trailseal.delivery.batching import Item
 from trailseal.errors import DeliveryError, SpoolFullError
 
 CHECKPOINT_PAGES = 4096  # of the write-ahead log, 16 MiB: rare, and some milliseconds
@@ -47,6 +49,7 @@ class Database:
         self._file, self._mended = file, mended
         self.mark = file.last_mark() or Mark()
         self.bytes = self.requeued = 0
+        self.unnoted = 0  # events of ours that `mark` does not know yet
         self._connection: sqlite3.Connection | None = None
         self._broken: list[sqlite3.Connection] = []
         self._closed = False
@@ -63,56 +66,85 @@ class Database:
                 raise DeliveryError("The spool is closed.")
             try:
                 return work(self._connection or self._open())
-            except (sqlite3.Error, OSError) as error:
+            except (sqlite3.Error, OSError, UnicodeError) as error:
                 if mended or not is_damage(error):
                     raise _delivery_error(error) from error
             self._recover()
         raise AssertionError("the second round returns or raises")
 
-    def recount(self) -> None:
-        """Count what is there, by looking; more than we knew is `requeued` by the command line."""
-        self.run(self._recount)
+    def catch_up(self) -> None:
+        """Count what the command line has requeued meanwhile, into `requeued` too."""
+        self.run(self._catch_up)
 
-    def _recount(self, connection: sqlite3.Connection, ours: int = 0) -> None:
-        known = self.mark.left + ours
-        self.note(self._measure(connection))
-        self.requeued += self.mark.left - known
+    def catch_up_with_others(self) -> None:
+        """The same, if there is a sign of it."""
+        if self.unnoted:
+            self.catch_up()
 
-    def remove(self, keys: Sequence[int], work: Callable[[sqlite3.Connection], None]) -> None:
-        """Do the work that makes these events leave. Raises `DeliveryError`; then they stay."""
+    def _catch_up(self, connection: sqlite3.Connection) -> None:
+        mark, size = behind(connection, self.mark)
+        self.requeued += max(0, mark.left - self.mark.left - self.unnoted)
+        self.bytes, self.unnoted = self.bytes + size, 0
+        self.note(mark)
+
+    def remove(
+        self,
+        items: Collection[Item],
+        sent: Collection[int],
+        work: Callable[[sqlite3.Connection, Sequence[int]], None],
+    ) -> None:
+        """Do the work that makes these events leave. Raises `DeliveryError`; then they stay.
+
+        Keys in `sent` are as they were read; since then the others may have been lost.
+        """
 
         def noted(connection: sqlite3.Connection) -> None:
-            with self.leaving(connection, rows_of(connection, keys)):
-                work(connection)
+            ids = {item.key: item.id for item in items}
+            sure = [Gone.of(item) for item in items if item.key in sent]
+            found = rows_of(connection, [key for key in ids if key not in sent])
+            rows = sure + [row for row in found if row.id == ids[row.key]]
+            keys = [row.key for row in rows]
+            with self.leaving(connection, rows):
+                if {row.key: row.id for row in sure}.items() - {
+                    row.key: row.id for row in rows_of(connection, keys)
+                }.items():
+                    raise DamagedError("a row is not where it was read")
+                work(connection, keys)
 
         self.run(noted)
 
     @contextmanager
     def leaving(self, connection: sqlite3.Connection, rows: Sequence[Gone]) -> Iterator[None]:
         """Note that these leave, before they do: a crash between must not look like damage."""
-        if rows and max(row.key for row in rows) > self.mark.key:
-            self._recount(connection)
+        if any(row.key > self.mark.key for row in rows):
+            self._catch_up(connection)
         before = self.mark
         try:
-            self.note(without(connection, before, rows))
+            self.note(without(before, rows))
             yield
         except BaseException as error:
             if not is_damage(error):
-                self.note(before)
+                self.mark = before  # but not the note: after a crash they may be found to be gone
             raise
         self.bytes -= sum(row.size for row in rows)
+        with suppress(OSError, sqlite3.Error):  # it is done, and what is noted is right
+            self.note(with_oldest(connection, self.mark))
 
-    def added(self, connection: sqlite3.Connection, entries: Sequence[Entry], key: int) -> None:
+    def added(self, entries: Sequence[Entry], key: int) -> None:
         """Count and note what was written; `key` is the last."""
-        if key != self.mark.key + len(entries):  # others have written, too
-            self._recount(connection, len(entries))
+        if self.unnoted or key != self.mark.key + len(entries):  # others have written, too
+            self.unnoted += len(entries)  # until `catch_up`: it is committed, nothing may fail now
             return
-        left, total = self.mark.left + len(entries), sum(entry.crc for entry in entries)
+        keys = range(self.mark.key + 1, key + 1)
+        total = sum(weight(at, entry.crc) for at, entry in zip(keys, entries, strict=True))
         self.bytes += sum(len(entry.content) for entry in entries)
+        left = self.mark.left + len(entries)
         self.note(Mark(key, left, self.mark.total + total, self.mark.oldest))
 
     def _open(self) -> sqlite3.Connection:
         """Open or make the database; raises sqlite3.Error."""
+        if self._file.finish():
+            self._close_broken()
         connection = connect(self._file.path)
         try:
             connection.execute(f"PRAGMA busy_timeout = {int(BUSY_S * 1000)}")
@@ -126,27 +158,19 @@ class Database:
                 connection.executescript(f"BEGIN; {SCHEMA} COMMIT;")
             elif version != VERSION:
                 raise DamagedError("not the version that we write")  # noqa: TRY301  # as SQLite's own
-            found, noted = self._measure(connection), self.mark
-            others = found[:2] == noted[:2] and found.total != noted.total
-            if found.key < noted.key or found.left < noted.left or others:
+            noted = self.mark
+            mark, self.bytes, (left, total) = measure(connection, noted)
+            others = left == noted.left and total != noted.total
+            if mark.key < noted.key or left < noted.left or others:
                 raise DamagedError("events are missing")  # noqa: TRY301  # as SQLite's own
-            self.note(found)
+            self.note(mark)
+            self.unnoted = 0
         except BaseException:
             # Closing would tidy up what `_recover` has to see: it closes, once it has copied.
             self._broken.append(connection)
             raise
         self._connection = connection
         return connection
-
-    def _measure(self, connection: sqlite3.Connection) -> Mark:
-        """Count what is there."""
-        last = connection.execute("SELECT ifnull(max(seq), 0) FROM sqlite_sequence").fetchone()[0]
-        query = """SELECT count(*), ifnull(sum(crc & 0xffffffff), 0), min(seq),
-          ifnull(sum(length(content)), 0) FROM pending"""
-        left, total, oldest, self.bytes = connection.execute(query).fetchone()
-        if not is_key(last) or (left and oldest < 1):
-            raise DamagedError("keys that we do not give")
-        return Mark(last, left, total, oldest or last + 1)
 
     def note(self, mark: Mark) -> None:
         """Tell the lock's file how far we got."""
@@ -155,21 +179,27 @@ class Database:
 
     def _recover(self) -> None:
         """Set the damaged file aside, and begin a new one with its sound rows."""
-        mark, new = self.mark, self._file.path.with_suffix(".new")
+        mark, new = self.mark, self._file.successor
         try:
+            self._file.finish()  # what an error broke off
             new.unlink(missing_ok=True)
             os.close(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
             saved = salvage(self._file.path, new, mark)
-            self._file.set_aside()
-            new.rename(self._file.path)
+            if self._connection is not None:
+                self._broken.append(self._connection)
+                self._connection = None
+            self._file.replace()
         except (sqlite3.Error, OSError) as error:
             raise _delivery_error(error) from error
-        if self._connection is not None:
-            self._broken.append(self._connection)
-        while self._broken:
-            self._broken.pop().close()  # their files have other names now
-        self._connection, self.mark = None, Mark()
+        self._close_broken()
+        self.mark = saved.mark
         self._mended(_lost(mark, saved))
+
+    def _close_broken(self) -> None:
+        """Close what is open of files that were set aside; before the next is open, since SQLite
+        removes a write-ahead log by its name."""
+        while self._broken:
+            self._broken.pop().close()
 
     def close(self, *, remove: bool) -> None:
         """Give the file up."""
@@ -194,11 +224,12 @@ class Database:
 def _lost(mark: Mark, saved: Saved) -> int:
     """How many events damage took: exact where events left in their order, else at most so many."""
     if not mark.key:  # no note was left
-        return saved.unsound + saved.unsound_parked
-    if (saved.left, saved.total) == (mark.left, mark.total):
-        return saved.unsound_parked
-    absent = mark.key - mark.oldest + 1 - saved.left  # lost, or gone before older ones
-    return min(absent, mark.left) + saved.unsound_parked
+        return saved.unsound + saved.unsound_others
+    left, total = saved.covered
+    if (left, total) == (mark.left, mark.total):
+        return saved.unsound_others
+    absent = mark.key - mark.oldest + 1 - left  # lost, or gone before older ones
+    return min(absent, mark.left) + saved.unsound_others
 
 
 def _delivery_error(error: Exception) -> DeliveryError:

@@ -39,7 +39,7 @@ class Mark(NamedTuple):
 
     key: int = 0  # the last that was given
     left: int = 0  # events
-    total: int = 0  # of their checksums: tells these events from as many others
+    total: int = 0  # of their rows' weights: tells these events from as many others
     oldest: int = 1  # no event that is left has a lower key
 
 
@@ -75,11 +75,13 @@ class SpoolFile:
         try:
             _flock(lock)
             # Whoever owned it may have removed it between our opening and our locking.
-            same = os.path.samestat(os.fstat(lock), _lock_path(path).lstat())
-            if same and _private(path):
-                return cls(path, lock)
-            if same and not os.path.lexists(path):
-                _lock_path(path).unlink()
+            if os.path.samestat(os.fstat(lock), _lock_path(path).lstat()):
+                file = cls(path, lock)
+                file.finish()
+                if not os.path.lexists(path):
+                    _lock_path(path).unlink()
+                elif _private(path):
+                    return file
         except OSError:
             pass
         os.close(lock)
@@ -94,14 +96,32 @@ class SpoolFile:
         """What the last owner noted, or None."""
         return _unpack(os.pread(self._lock, _MARK.size, 0))
 
-    def set_aside(self) -> Path:
-        """Move a damaged database out of the way, to be looked at by people; its new path."""
+    @property
+    def successor(self) -> Path:
+        """Where a database is made that takes the place of a damaged one."""
+        return self.path.with_suffix(".new")
+
+    def replace(self) -> None:
+        """Put the successor, which is whole, in the place of the database; that is set aside."""
+        self._set_aside()
+        self.successor.rename(self.path)
+
+    def finish(self) -> bool:
+        """End a replacement that was broken off, if there is one: once the database has left its
+        place, its successor is all there is."""
+        new = self.successor
+        broken_off = not os.path.lexists(self.path) and os.path.lexists(new) and _private(new)
+        if broken_off:
+            self.replace()
+        return broken_off
+
+    def _set_aside(self) -> None:
+        """Move a damaged database out of the way, to be looked at by people: itself first."""
         aside = self.path.with_suffix(f".damaged-{time.time_ns()}")
         for side in ("", *SIDE_FILES):
             old = Path(f"{self.path}{side}")
             if old.exists():
                 old.rename(f"{aside}{side}")
-        return aside
 
     def release(self, *, remove: bool) -> None:
         """Give the file up; with `remove` it is deleted first."""
@@ -141,7 +161,9 @@ def check_folder(path: str | os.PathLike[str]) -> Path:
 def spool_files(folder: Path, destination: str | None = None) -> Iterator[Path]:
     """The databases of a folder, of one destination or all."""
     begin = tag(destination) + "-" if destination is not None else ""
-    return iter(sorted(folder.glob(f"{begin}*.db")))
+    found = {*folder.glob(f"{begin}*.db")}
+    found |= {path.with_suffix(".db") for path in folder.glob(f"{begin}*.new")}  # see `finish`
+    return iter(sorted(found))
 
 
 def is_owned(path: Path) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from trailseal.delivery._file import SpoolFile, spool_files
@@ -39,13 +39,15 @@ class Orphans:
         if now < self._look_at:
             return
         self._look_at = now + LOOK_EVERY
-        try:
+        self.more = False
+        with self._told():
             if own:
                 self._counters.add(adopted=own.refresh())
-            self.more = False
-            ours = {spool.path for spool in (own, *self.spools) if spool}
-            for path in spool_files(folder, self._destination):
-                changed = path.stat().st_mtime_ns
+        ours = {spool.path for spool in (own, *self.spools) if spool}
+        for path in spool_files(folder, self._destination):
+            with self._told():  # one that cannot be used keeps none of the others waiting
+                # One that was left in the middle of its mending has no such file: see `finish`.
+                changed = path.stat().st_mtime_ns if path.exists() else 0
                 if self._seen.get(path) == changed or path in ours:
                     continue
                 if len(self.spools) >= MAX_ADOPTED:
@@ -54,9 +56,14 @@ class Orphans:
                 if (file := SpoolFile.claim(path)) is not None:
                     self._adopt(file)
                     self._seen[path] = changed
+        self.looks += 1
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
         except (OSError, DeliveryError) as error:
             self._counters.last_error = type(error).__name__
-        self.looks += 1
 
     def _adopt(self, file: SpoolFile) -> None:
         try:

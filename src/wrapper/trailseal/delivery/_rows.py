@@ -1,6 +1,7 @@
 """The tables of a spool, and how they are read when they are damaged.
 
-1. Every row has a CRC-32 over its id, log and content: what a disk changed is not sent.
+1. Every row has a CRC-32 over its id, log and content: what a disk changed is not sent. It comes
+   before the content, so that counting need not read that.
 2. Page 1 of every spool is the same but for counters, so a broken one is replaced.
 3. What lies in the write-ahead log counts even after a frame whose checksum is wrong, where SQLite
    stops: rows prove themselves.
@@ -26,14 +27,19 @@ VERSION = 1
 # The order of the tables decides their root pages: see rule 2.
 SCHEMA = f"""
 CREATE TABLE pending (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, log_id TEXT,
-  content BLOB NOT NULL, crc INTEGER NOT NULL);
+  crc INTEGER NOT NULL, content BLOB NOT NULL);
 CREATE TABLE parked (seq INTEGER PRIMARY KEY, id TEXT NOT NULL, log_id TEXT,
-  content BLOB NOT NULL, crc INTEGER NOT NULL, code TEXT NOT NULL, detail TEXT NOT NULL,
+  crc INTEGER NOT NULL, content BLOB NOT NULL, code TEXT NOT NULL, detail TEXT NOT NULL,
   parked_at TEXT NOT NULL);
 PRAGMA user_version = {VERSION};
 """
 # A header may also claim another version of the format (read-only), or a longer file.
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_READONLY})
+_DAMAGE_SAYS = ("no such", "unsupported file format")  # where SQLite has no code of its own
+# What tells a row from others: its checksum and its key, which the checksum does not cover.
+WEIGHT = "ifnull((crc + seq) & 0xffffffff, 0)"
+MAX_KEY = 1 << 62  # far from where SQLite would begin to draw keys by chance
+_MAX_SAVED = 1 << 61  # of a damaged spool, so that others can follow
 _MAX_PROBES = 200_000  # keys looked for one by one in a damaged table: some seconds
 
 
@@ -47,8 +53,8 @@ class Row(NamedTuple):
     seq: int
     id: str
     log_id: str | None
-    content: bytes
     crc: int
+    content: bytes
     code: str = ""
     detail: str = ""
     parked_at: str = ""
@@ -62,16 +68,13 @@ class Row(NamedTuple):
 
 
 class Saved(NamedTuple):
-    """What was read from a damaged spool.
+    """What was read from a damaged spool: how far the new one is, how much of that the old mark
+    covers (see `measure`), and how many rows had changed, by whether it covered them."""
 
-    `left` and `total` are as in the owner's `Mark`, and of the keys between its two. Rows below are
-    events that had left: damage to the write-ahead log can bring them back.
-    """
-
-    left: int
-    total: int
-    unsound: int  # of what was pending
-    unsound_parked: int
+    mark: Mark
+    covered: tuple[int, int]
+    unsound: int
+    unsound_others: int
 
 
 def checksum(event_id: str, log_id: str | None, content: bytes) -> int:
@@ -93,13 +96,36 @@ def is_damage(error: BaseException) -> bool:
     """Tell whether an error says that the file is not what we wrote."""
     code = getattr(error, "sqlite_errorcode", 0)
     short = code == sqlite3.SQLITE_IOERR_SHORT_READ
-    missing = code == sqlite3.SQLITE_ERROR and "no such" in str(error)
-    return isinstance(error, DamagedError) or short or missing or code & 0xFF in _DAMAGE
+    said = code == sqlite3.SQLITE_ERROR and any(each in str(error) for each in _DAMAGE_SAYS)
+    ours = isinstance(error, (DamagedError, UnicodeError))  # a message with damaged text
+    return ours or short or said or code & 0xFF in _DAMAGE
 
 
-def is_key(value: object) -> bool:
-    """Tell whether it may be the last key, or 0 before the first."""
-    return isinstance(value, int) and 0 <= value < 1 << 62
+def weight(key: int, crc: int) -> int:
+    """`WEIGHT` of a row."""
+    return (crc + key) & 0xFFFFFFFF
+
+
+def measure(connection: sqlite3.Connection, noted: Mark) -> tuple[Mark, int, tuple[int, int]]:
+    """How far a spool is, the bytes of what waits, and how much of it has the keys that `noted`
+    covers: rows and total. Rows below had left; damage to the write-ahead log can bring them back.
+
+    Raises `DamagedError` for keys that are none, and sqlite3.Error.
+    """
+    query = f"""SELECT (SELECT ifnull(max(seq), 0) FROM sqlite_sequence), count(*),
+      ifnull(sum({WEIGHT}), 0), min(seq), max(seq), ifnull(sum(length(content)), 0),
+      count(*) FILTER (WHERE seq BETWEEN ?1 AND ?2),
+      ifnull(sum({WEIGHT}) FILTER (WHERE seq BETWEEN ?1 AND ?2), 0) FROM pending"""  # noqa: S608  # names of ours
+    found = connection.execute(query, (noted.oldest, noted.key)).fetchone()
+    last, left, total, oldest, newest, size, *covered = found
+    known = isinstance(last, int) and 0 <= last < MAX_KEY
+    if (
+        not known
+        or (left and not 0 < oldest <= newest <= last)
+        or (left and left > newest - oldest + 1)
+    ):
+        raise DamagedError("keys that we do not give")
+    return Mark(last, left, total, oldest or last + 1), size, (covered[0], covered[1])
 
 
 def salvage(damaged: Path, target: Path, mark: Mark) -> Saved:
@@ -114,26 +140,33 @@ def salvage(damaged: Path, target: Path, mark: Mark) -> Saved:
             new.execute(f"PRAGMA page_size = {PAGE}")
             new.executescript(SCHEMA)
             new.execute("BEGIN")
+            last = max(mark.key, _sequence(source))
+            new.execute("INSERT INTO sqlite_sequence VALUES ('pending', ?)", (last,))
             counts: Counter[str] = Counter()
-            seen = mark.key
             for table, places in (("pending", "?,?,?,?,?"), ("parked", "?,?,?,?,?,?,?,?")):
                 for row in _readable(source, table, mark.key):
-                    width = places.count("?")
-                    if not row.sound:
-                        counts[f"unsound {table}"] += 1
-                        continue
-                    insert = f"INSERT OR IGNORE INTO {table} VALUES ({places})"  # noqa: S608  # names of ours
-                    new.execute(insert, row[:width])
-                    seen = max(seen, row.seq)
-            new.execute("DELETE FROM sqlite_sequence")
-            last = ("pending", max(seen, _sequence(source)))
-            new.execute("INSERT INTO sqlite_sequence VALUES (?,?)", last)
+                    if row.sound:
+                        _save(new, table, places, row)
+                    else:
+                        mine = table == "pending" and row.seq <= mark.key
+                        counts["mine" if mine else "others"] += 1
             new.execute("COMMIT")
-            query = "SELECT count(*), ifnull(sum(crc), 0) FROM pending WHERE seq BETWEEN ? AND ?"
-            left, total = new.execute(query, (mark.oldest, mark.key)).fetchone()
-            return Saved(left, total, counts["unsound pending"], counts["unsound parked"])
+            now, _, covered = measure(new, mark)
+            return Saved(now, covered, counts["mine"], counts["others"])
     finally:
         image.unlink(missing_ok=True)
+
+
+def _save(new: sqlite3.Connection, table: str, places: str, row: Row) -> None:
+    """Write a row under its key, or behind the others where damage has changed that."""
+    insert = f"INSERT INTO {table} VALUES ({places})"  # noqa: S608  # names of ours
+    there = f"SELECT id FROM {table} WHERE seq = ?"  # noqa: S608  # names of ours
+    values = row[: places.count("?")]
+    found = new.execute(there, (row.seq,)).fetchone()
+    if found is None and 0 < row.seq < _MAX_SAVED:
+        new.execute(insert, values)
+    elif found != (row.id,):  # else it was read twice
+        new.execute(insert, (None, *values[1:]))
 
 
 def _replay(damaged: Path, image: Path) -> None:
@@ -184,8 +217,8 @@ def _readable(source: sqlite3.Connection, table: str, highest: int) -> Iterator[
     """All rows that can be reached: from the beginning, from the end, and one by one between."""
     low, high = 0, highest + 1
     try:
-        for row in _select(source, table, "seq > 0 ORDER BY seq"):
-            low = row.seq
+        for row in _select(source, table, "1 ORDER BY seq"):
+            low = max(low, row.seq)
             yield row
         return  # noqa: TRY300  # all of them
     except sqlite3.Error:
@@ -213,4 +246,4 @@ def _sequence(source: sqlite3.Connection) -> int:
         found = source.execute("SELECT max(seq) FROM sqlite_sequence").fetchone()[0]
     except sqlite3.Error:
         return 0
-    return found if is_key(found) else 0
+    return found if isinstance(found, int) and 0 < found < _MAX_SAVED else 0

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from trailseal.delivery._file import Mark
-from trailseal.delivery._rows import DamagedError, Row, checksum
+from trailseal.delivery._rows import MAX_KEY, WEIGHT, DamagedError, Row, checksum, weight
 from trailseal.delivery.batching import Item
 from trailseal.errors import DeliveryError
 
 # Rows of one statement, below SQLite's old limit of 999 values. At every step of a statement Python
 # lets other threads run, and waits for them: one statement for many rows keeps the lock short.
 AT_ONCE = 200
-_GONE = "SELECT seq, id, length(content), ifnull(crc & 0xffffffff, 0) FROM pending"
+_GONE = f"SELECT seq, id, ifnull(length(content), 0), {WEIGHT} FROM pending"  # noqa: S608  # names of ours
 
 
 @dataclass(slots=True)
@@ -42,7 +42,13 @@ class Gone(NamedTuple):
     key: int
     id: str
     size: int
-    crc: int
+    weight: int
+
+    @classmethod
+    def of(cls, item: Item) -> Gone:
+        """As it was read."""
+        crc = checksum(item.id, item.log_id, item.content)
+        return cls(item.key, item.id, len(item.content), weight(item.key, crc))
 
 
 def insert(connection: sqlite3.Connection, entries: Sequence[Entry]) -> int:
@@ -116,11 +122,28 @@ def rows_of(connection: sqlite3.Connection, keys: Sequence[int]) -> list[Gone]:
     return found
 
 
-def without(connection: sqlite3.Connection, mark: Mark, leaving: Sequence[Gone]) -> Mark:
-    """How far we are once these have left; they are still there."""
-    keys = {row.key for row in leaving}
-    query = "SELECT seq FROM pending ORDER BY seq LIMIT ?"
-    with closing(connection.execute(query, (len(keys) + 1,))) as rows:
-        stays = next((seq for (seq,) in rows if seq not in keys), mark.key + 1)
-    total = mark.total - sum(row.crc for row in leaving)
-    return Mark(mark.key, max(0, mark.left - len(keys)), max(0, total), stays)
+def without(mark: Mark, rows: Sequence[Gone]) -> Mark:
+    """How far we are once these have left; `oldest` may be too low."""
+    left, total = mark.left - len(rows), mark.total - sum(row.weight for row in rows)
+    last = max((row.key for row in rows), default=0)
+    first_ones = last - mark.oldest + 1 == len(rows)
+    oldest = mark.key + 1 if left <= 0 else last + 1 if first_ones else mark.oldest
+    return Mark(mark.key, max(0, left), max(0, total), oldest)
+
+
+def with_oldest(connection: sqlite3.Connection, mark: Mark) -> Mark:
+    """The same, with the key that is the oldest now; unless so many events cannot lie above."""
+    found = connection.execute("SELECT min(seq) FROM pending").fetchone()[0]
+    oldest = mark.key + 1 if found is None else found
+    likely = mark.oldest <= oldest <= mark.key + 1 - mark.left
+    return mark._replace(oldest=oldest) if likely else mark
+
+
+def behind(connection: sqlite3.Connection, mark: Mark) -> tuple[Mark, int]:
+    """How far we are with what others have added behind the last key, and its bytes."""
+    query = f"""SELECT count(*), ifnull(sum({WEIGHT}), 0), ifnull(min(seq), ?1 + 1),
+      ifnull(max(seq), ?1), ifnull(sum(length(content)), 0) FROM pending WHERE seq > ?1"""  # noqa: S608  # names of ours
+    more, total, first, last, size = connection.execute(query, (mark.key,)).fetchone()
+    if first <= mark.key or more > last - mark.key or last >= MAX_KEY:
+        raise DamagedError("keys that we do not give")
+    return Mark(last, mark.left + more, mark.total + total, mark.oldest), size

@@ -14,14 +14,14 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Collection, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from trailseal._ids import now as now_text
 from trailseal.delivery._database import Database
 from trailseal.delivery._file import SpoolFile
 from trailseal.delivery._fork import Sqlite
-from trailseal.delivery._rows import checksum
+from trailseal.delivery._rows import DamagedError, checksum
 from trailseal.delivery._statements import (
     AT_ONCE,
     Entry,
@@ -117,6 +117,8 @@ class Spool:
                 entry.error = None
             if with_room:
                 with_room[0].dropped += [row.id for row in gone]
+            with suppress(DeliveryError):  # what was written is written
+                self._db.catch_up_with_others()
         except SpoolFullError:
             for entry in group:
                 entry.error = SpoolFullError
@@ -134,7 +136,7 @@ class Spool:
         with_room, gone = list[Entry](), list[Gone]()
         needed = sum(len(entry.content) for entry in group) - room
         if needed <= 0 and len(group) <= AT_ONCE:
-            self._db.added(connection, group, insert(connection, group))  # a transaction of its own
+            self._db.added(group, insert(connection, group))  # a transaction of its own
             return group, gone
         if needed > 0 and self._drop_oldest:
             gone = oldest(connection, needed, self._sent)
@@ -149,7 +151,7 @@ class Spool:
                 raise SpoolFullError("One event is larger than the spool.")
             for first in range(0, len(with_room), AT_ONCE):
                 key = insert(connection, with_room[first : first + AT_ONCE])
-        self._db.added(connection, with_room, key)
+        self._db.added(with_room, key)
         return with_room, gone
 
     # ------------------------------------------------------------ delivering
@@ -157,7 +159,7 @@ class Spool:
     def waiting(self) -> Waiting:
         """What waits."""
         with self._lock:
-            count = self._db.mark.left - len(self._sent)
+            count = max(0, self._db.mark.left - len(self._sent))
             return Waiting(count, self._db.bytes if count else 0, self._since)
 
     def take(
@@ -169,9 +171,12 @@ class Spool:
             others = " AND ".join(["log_id IS NOT ?"] * len(skip_logs)) or "1"
             query = f"SELECT * FROM pending WHERE {others} ORDER BY seq LIMIT ?"  # noqa: S608  # question marks
             most = MAX_SCAN + len(skip_keys) + len(self._sent)
+            skipped = {*skip_keys, *self._sent}
             with closing(connection.execute(query, (*skip_logs, most))) as rows:
-                skipped = {*skip_keys, *self._sent}
-                return cut(of_one_log(items_of(rows, skipped)), limits)
+                found = cut(of_one_log(items_of(rows, skipped)), limits)
+            if not found and not skip_logs and self._db.mark.left > len(skipped):
+                raise DamagedError("events are missing")
+            return found
 
         with self._lock:
             batch = self._db.run(read)
@@ -181,11 +186,11 @@ class Spool:
     def settle(self, items: Collection[Item]) -> None:
         """Forget events that were delivered."""
 
-        def forget(connection: sqlite3.Connection) -> None:
+        def forget(connection: sqlite3.Connection, keys: Sequence[int]) -> None:
             connection.execute("PRAGMA synchronous = NORMAL")  # rule 2
             try:
                 with transaction(connection):
-                    delete(connection, [item.key for item in items])
+                    delete(connection, keys)
             finally:
                 connection.execute("PRAGMA synchronous = FULL")
 
@@ -194,26 +199,27 @@ class Spool:
 
     def park(self, item: Item, code: str, detail: str) -> bool:
         """Keep a refused event with the reason, out of the way: True."""
-        row = (
-            *(item.key, item.id, item.log_id, item.content),
-            *(checksum(item.id, item.log_id, item.content), code, detail, now_text()),
-        )
+        crc = checksum(item.id, item.log_id, item.content)
+        row = (item.key, item.id, item.log_id, crc, item.content, code, detail, now_text())
 
-        def move(connection: sqlite3.Connection) -> None:
+        def move(connection: sqlite3.Connection, keys: Sequence[int]) -> None:
             with transaction(connection):
                 insert = "INSERT OR REPLACE INTO parked VALUES (?,?,?,?,?,?,?,?)"
                 connection.execute(insert, row)
-                delete(connection, [item.key])
+                delete(connection, keys)
 
         with self._lock:
             self._settled(move, [item])
         return True
 
-    def _settled(self, work: Callable[[sqlite3.Connection], None], items: Collection[Item]) -> None:
+    def _settled(
+        self,
+        work: Callable[[sqlite3.Connection, Sequence[int]], None],
+        items: Collection[Item],
+    ) -> None:
         """Do what makes these events leave, and count it."""
-        keys = [item.key for item in items]
-        self._db.remove(keys, work)
-        self._sent.difference_update(keys)
+        self._db.remove(items, self._sent, work)
+        self._sent.difference_update(item.key for item in items)
 
     def release(self, items: Collection[Item]) -> None:
         """Let events that were on their way wait again."""
@@ -250,20 +256,20 @@ class Spool:
     def refresh(self) -> int:
         """Count again, since the command line may have requeued what was parked; how many more."""
         with self._lock:
-            self._db.recount()
+            self._db.catch_up()
             more, self._db.requeued = self._db.requeued, 0
             return more
 
     def close(self) -> None:
         """Give the file up; it is deleted if nothing lies in it."""
 
-        def parked(connection: sqlite3.Connection) -> int:
-            found: int = connection.execute("SELECT count(*) FROM parked").fetchone()[0]
-            return found
+        def lies_in_it(connection: sqlite3.Connection) -> bool:
+            query = "SELECT EXISTS (SELECT 1 FROM pending) OR EXISTS (SELECT 1 FROM parked)"
+            return bool(connection.execute(query).fetchone()[0])
 
         with self._lock:
             try:
-                empty = not self._db.mark.left and not self._db.run(parked)
+                empty = not self._db.run(lies_in_it)
             except DeliveryError:
                 empty = False  # then it stays
             self._db.close(remove=empty)

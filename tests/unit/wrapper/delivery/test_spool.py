@@ -1,4 +1,4 @@
-"""The spool beside a plain model, and what it does with damage and with other people's files."""
+"""The spool beside a plain model, and what it does with other people's files."""
 
 from __future__ import annotations
 
@@ -7,70 +7,25 @@ import shutil
 import stat
 import tempfile
 import threading
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from trailseal.delivery._contents import requeue
-from trailseal.delivery._file import SpoolFile, check_folder, is_owned, spool_files
+from trailseal.delivery._file import Mark, SpoolFile, check_folder, is_owned, spool_files
+from trailseal.delivery._orphans import Orphans
+from trailseal.delivery._rows import measure
 from trailseal.delivery.batching import Item, Limits
 from trailseal.delivery.spool import Spool
+from trailseal.delivery.stats import Counters
 from trailseal.errors import ConfigurationError, DeliveryError, SpoolFullError
 
-WHERE = "http://server.test"
+from .spools import WHERE, adopt, crash, everything, new
+
 LIMITS = Limits(events=4, bytes=60)
 MAX_BYTES = 120
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return check_folder(tmp_path / "spool")
-
-
-@pytest.fixture
-def lost() -> list[int]:
-    return []
-
-
-def new(folder: Path, lost: list[int], **options: Any) -> Spool:
-    """A spool in a file of its own."""
-    return Spool(SpoolFile.create(folder, WHERE), lost.append, **options)
-
-
-def adopt(folder: Path, lost: list[int]) -> Spool:
-    """The only orphan of a folder."""
-    [path] = spool_files(folder, WHERE)
-    file = SpoolFile.claim(path)
-    assert file is not None
-    return Spool(file, lost.append)
-
-
-def crash(spool: Spool) -> None:
-    """Let go of the lock and of the files, as they are, as a killed process does."""
-    kept = Path(tempfile.mkdtemp())
-    for side in ("", "-wal"):
-        shutil.copy2(f"{spool.path}{side}", kept / f"copy{side}")
-    os.close(spool._db._file._lock)
-    assert spool._db._connection is not None
-    spool._db._connection.close()
-    for side in ("-shm",):
-        Path(f"{spool.path}{side}").unlink(missing_ok=True)
-    for side in ("", "-wal"):
-        shutil.copy2(kept / f"copy{side}", f"{spool.path}{side}")
-    shutil.rmtree(kept)
-
-
-def everything(spool: Spool) -> list[Item]:
-    """All that waits, in order."""
-    found = []
-    while batch := spool.take(Limits(), (), ()):
-        found += batch
-    spool.release(found)
-    return found
 
 
 class Model(RuleBasedStateMachine):
@@ -170,7 +125,8 @@ class Model(RuleBasedStateMachine):
         )
         assert parked == self.parked
         database = self.spool._db
-        assert database.run(database._measure) == database.mark == database._file.last_mark()
+        found, size, _ = database.run(lambda c: measure(c, Mark()))
+        assert (found, found, size) == (database.mark, database._file.last_mark(), database.bytes)
 
 
 Model.TestCase.settings = settings(
@@ -310,64 +266,35 @@ def test_what_the_command_line_requeued_is_counted_before_anybody_says_so(
     spool.close()
 
 
-@pytest.fixture
-def crashed(folder: Path, lost: list[int]) -> Iterator[Path]:
-    """The folder of a process that was killed with thirty events, ten in the log of SQLite."""
+def test_what_was_requeued_is_there_after_close(folder: Path, lost: list[int]) -> None:
+    """Also if nobody looked since."""
     spool = new(folder, lost)
-    for number in range(40):
-        spool.enqueue(f"e{number}", None, b"x" * (200 + number), 0.0)
-        if number == 29:
-            spool._db.run(lambda c: c.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone())
-        if number == 19:
-            spool.settle(spool.take(Limits(events=10), (), ()))
-    crash(spool)
-    return folder
-
-
-def test_s4_a_broken_first_page_costs_no_event(folder: Path, lost: list[int]) -> None:
-    """It is the same in every spool; the damaged file is kept for people to look at."""
-    spool = new(folder, lost)
-    for number in range(30):
-        spool.enqueue(f"e{number}", None, b"x" * 300, 0.0)
-    spool._db.run(lambda c: c.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone())
-    crash(spool)
-    [path] = spool_files(folder, WHERE)
-    path.write_bytes(b"\0" * 4096 + path.read_bytes()[4096:])
-    spool = adopt(folder, lost)
-    assert [item.id for item in everything(spool)] == [f"e{n}" for n in range(30)]
-    assert lost == [0]
-    assert list(folder.glob("*.damaged-*"))
-    spool.enqueue("after", None, b"{}", 0.0)
-    assert spool.pending() == 31
+    spool.enqueue("a", None, b"{}", 0.0)
+    [item] = spool.take(Limits(), (), ())
+    spool.park(item, "event_invalid", "why")
+    assert requeue(folder) == 1
     spool.close()
+    assert [item.id for item in everything(adopt(folder, lost))] == ["a"]
 
 
-def test_s4_a_row_that_is_there_twice_hides_no_other(folder: Path, lost: list[int]) -> None:
-    """A page that shows one row in the place of another: their number alone would be right."""
-    spool = new(folder, lost)
-    for number in range(5):
-        spool.enqueue(f"e{number}", None, b"{}", 0.0)
-    spool.leave()
-    spool._db._file.release(remove=False)
-    [path] = spool_files(folder, WHERE)
-    raw = bytearray(path.read_bytes())
-    page = 4096  # the second: the table's only one
-    assert raw[page] == 0x0D  # its rows, SQLite file format 1.6
-    raw[page + 8 + 4 : page + 8 + 6] = raw[page + 8 + 2 : page + 8 + 4]  # the third is the second
-    path.write_bytes(raw)
-    spool = adopt(folder, lost)
-    assert [item.id for item in everything(spool)] == ["e0", "e1", "e3", "e4"]
-    assert lost == [1]
-    spool.close()
-
-
-def test_s4_a_write_ahead_log_that_lost_its_end_is_noticed(crashed: Path, lost: list[int]) -> None:
-    """SQLite takes such a log for one that was never finished."""
-    [path] = spool_files(crashed, WHERE)
-    log = Path(f"{path}-wal")
-    log.write_bytes(log.read_bytes()[: 32 + (4096 + 24) * 5])
-    spool = adopt(crashed, lost)
-    found = {item.id for item in everything(spool)}
-    assert lost == [30 - len(found)]
-    assert lost[0] > 0
-    spool.close()
+def test_an_orphan_that_cannot_be_opened_keeps_none_of_the_others_waiting(
+    folder: Path, lost: list[int]
+) -> None:
+    """It is told, and looked at again; whatever comes first in the folder."""
+    for _ in range(3):
+        spool = new(folder, lost)
+        spool.enqueue("a", None, b"{}", 0.0)
+        spool.close()
+    first, *_ = spool_files(folder)
+    Path(f"{first}-wal").mkdir()
+    counters = Counters()
+    orphans = Orphans(WHERE, lambda file: Spool(file, lost.append), counters)
+    orphans.look(folder, None)
+    assert len(orphans.spools) == 2
+    assert counters.last_error == "DeliveryError"
+    Path(f"{first}-wal").rmdir()
+    orphans.look_soon()
+    orphans.look(folder, None)
+    assert {spool.path for spool in orphans.spools} == {*spool_files(folder)}
+    for spool in orphans.spools:
+        spool.close()
