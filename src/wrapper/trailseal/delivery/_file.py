@@ -126,6 +126,7 @@ class SpoolFile:
     def release(self, *, remove: bool) -> None:
         """Give the file up; with `remove` it is deleted first."""
         if remove:
+            self.successor.unlink(missing_ok=True)  # first: without the others it would be taken up
             for side in (*SIDE_FILES, ""):
                 Path(f"{self.path}{side}").unlink(missing_ok=True)
             _lock_path(self.path).unlink(missing_ok=True)
