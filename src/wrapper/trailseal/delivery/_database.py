@@ -105,9 +105,8 @@ class Database:
             rows = sure + [row for row in found if row.id == ids[row.key]]
             keys = [row.key for row in rows]
             with self.leaving(connection, rows):
-                if {row.key: row.id for row in sure}.items() - {
-                    row.key: row.id for row in rows_of(connection, keys)
-                }.items():
+                there = {(row.key, row.id) for row in rows_of(connection, keys)}
+                if not there.issuperset((row.key, row.id) for row in sure):
                     raise DamagedError("a row is not where it was read")
                 work(connection, keys)
 
@@ -165,9 +164,11 @@ class Database:
                 raise DamagedError("events are missing")  # noqa: TRY301  # as SQLite's own
             self.note(mark)
             self.unnoted = 0
-        except BaseException:
-            # Closing would tidy up what `_recover` has to see: it closes, once it has copied.
-            self._broken.append(connection)
+        except BaseException as error:
+            if is_damage(error):  # closing would tidy up what `_recover` has to see
+                self._broken.append(connection)
+            else:
+                connection.close()
             raise
         self._connection = connection
         return connection
