@@ -14,7 +14,7 @@ from typing import Any, Literal, Self, Unpack
 from trailseal import _operations
 from trailseal._context import filled, of_schema
 from trailseal._events import EventFields, EventLike
-from trailseal._flow import run
+from trailseal._flow import NO_UNICODE, run
 from trailseal._models import Receipt
 from trailseal._signing import prepare
 from trailseal._transport import Transport
@@ -164,6 +164,10 @@ class Audit:
             return self._confirm(event, log_id, include_proof=include_proof)
         if include_proof or not (log_id is None or isinstance(log_id, str)):
             raise ConfigurationError("include_proof needs delivery='confirmed'; log_id is text.")
+        try:
+            (log_id or "").encode()
+        except UnicodeEncodeError:
+            raise ConfigurationError(NO_UNICODE) from None
         if mode == "background":
             event_id = self._emitter.background(event, log_id)
         else:

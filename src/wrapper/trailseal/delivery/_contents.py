@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trailseal.delivery._file import SpoolFile, is_owned, spool_files
+from trailseal.delivery._quiet import notice_damage
 from trailseal.delivery._rows import Row, connect
 from trailseal.delivery.spool import Spool
 from trailseal.errors import DeliveryError
@@ -73,7 +74,7 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     file = SpoolFile.claim(path)
     try:
         if file is not None:
-            Spool(file, lambda _: None).leave()
+            Spool(file, notice_damage).leave()
         with closing(connect(path, uri="mode=rw")) as connection:
             connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
             yield connection

@@ -13,7 +13,7 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from trailseal.delivery._file import Mark, SpoolFile
 from trailseal.delivery._rows import (
@@ -51,7 +51,8 @@ class Database:
         self.bytes = self.requeued = 0
         self.unnoted = 0  # events of ours that `mark` does not know yet
         self._connection: sqlite3.Connection | None = None
-        self._broken: list[sqlite3.Connection] = []
+        self._broken: list[sqlite3.Connection] = []  # closing them would tidy up what is to be seen
+        self._source: BinaryIO | None = None  # the damaged file, while it is mended
         self._closed = False
 
     @property
@@ -67,8 +68,16 @@ class Database:
             try:
                 return work(self._connection or self._open())
             except (sqlite3.Error, OSError, UnicodeError) as error:
-                if mended or not is_damage(error):
+                if not is_damage(error):
                     raise _delivery_error(error) from error
+                if mended:
+                    self._let_go()
+                    raise _delivery_error(error) from error
+            except DeliveryError:
+                raise
+            except BaseException:  # of a signal's handler: who knows what was done
+                self._let_go()
+                raise
             self._recover()
         raise AssertionError("the second round returns or raises")
 
@@ -85,7 +94,8 @@ class Database:
         mark, size = behind(connection, self.mark)
         self.requeued += max(0, mark.left - self.mark.left - self.unnoted)
         self.bytes, self.unnoted = self.bytes + size, 0
-        self.note(mark)
+        if mark != self.mark:
+            self.note(mark)
 
     def remove(
         self,
@@ -117,17 +127,18 @@ class Database:
         """Note that these leave, before they do: a crash between must not look like damage."""
         if any(row.key > self.mark.key for row in rows):
             self._catch_up(connection)
-        before = self.mark
+        before, after = self.mark, without(self.mark, rows)
+        self._file.mark(after)
+        self.mark = after
         try:
-            self.note(without(before, rows))
             yield
-        except BaseException as error:
+        except Exception as error:
             if not is_damage(error):
                 self.mark = before  # but not the note: after a crash they may be found to be gone
             raise
         self.bytes -= sum(row.size for row in rows)
-        with suppress(OSError, sqlite3.Error):  # it is done, and what is noted is right
-            self.note(with_oldest(connection, self.mark))
+        with suppress(sqlite3.Error):  # it is done, and what is noted is right
+            self.note(with_oldest(connection, after))
 
     def added(self, entries: Sequence[Entry], key: int) -> None:
         """Count and note what was written; `key` is the last."""
@@ -143,7 +154,7 @@ class Database:
     def _open(self) -> sqlite3.Connection:
         """Open or make the database; raises sqlite3.Error."""
         if self._file.finish():
-            self._close_broken()
+            self._close_broken()  # it is another file now
         connection = connect(self._file.path)
         try:
             connection.execute(f"PRAGMA busy_timeout = {int(BUSY_S * 1000)}")
@@ -165,30 +176,31 @@ class Database:
             self.note(mark)
             self.unnoted = 0
         except BaseException as error:
-            if is_damage(error):  # closing would tidy up what `_recover` has to see
-                self._broken.append(connection)
-            else:
-                connection.close()
+            self._broken.append(connection)
+            if not is_damage(error):
+                self._close_broken()
             raise
         self._connection = connection
         return connection
 
     def note(self, mark: Mark) -> None:
-        """Tell the lock's file how far we got."""
+        """Tell the lock's file how far we got; if that fails, what it says is still right."""
         self.mark = mark
-        self._file.mark(mark)
+        with suppress(OSError):
+            self._file.mark(mark)
 
     def _recover(self) -> None:
         """Set the damaged file aside, and begin a new one with its sound rows."""
-        mark, new = self.mark, self._file.successor
+        mark, path, new = self.mark, self._file.path, self._file.successor
+        if self._connection is not None:
+            self._broken.append(self._connection)
+            self._connection = None
         try:
-            self._file.finish()  # what an error broke off
             new.unlink(missing_ok=True)
             os.close(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
-            saved = salvage(self._file.path, new, mark)
-            if self._connection is not None:
-                self._broken.append(self._connection)
-                self._connection = None
+            # Closing it would free the locks that connections of this process have on it (fcntl).
+            self._source = self._source or path.open("rb")
+            saved = salvage(self._source, Path(f"{path}-wal"), new, mark)
             self._file.replace()
         except (sqlite3.Error, OSError) as error:
             raise _delivery_error(error) from error
@@ -196,25 +208,34 @@ class Database:
         self.mark = saved.mark
         self._mended(_lost(mark, saved))
 
+    def _let_go(self) -> None:
+        """Close the database; whoever comes next opens it, and counts."""
+        if self._connection is not None:
+            self._broken.append(self._connection)
+            self._connection = None
+        self._close_broken()
+
     def _close_broken(self) -> None:
-        """Close what is open of files that were set aside; before the next is open, since SQLite
-        removes a write-ahead log by its name."""
-        while self._broken:
-            self._broken.pop().close()
+        if self._broken:
+            with self._file.keeping_log():
+                while self._broken:
+                    self._broken.pop().close()
+        if self._source is not None:
+            self._source.close()
+            self._source = None
 
     def close(self, *, remove: bool) -> None:
-        """Give the file up."""
-        self._closed = True
-        for connection in (*self._broken, self._connection):
-            if connection is not None:
-                connection.close()
-        self._file.release(remove=remove)
+        """Give the file up, once."""
+        if not self._closed:
+            self.leave()
+            self._file.release(remove=remove)
 
     def leave(self) -> None:
         """Close it, and keep the file."""
         self._closed = True
         if self._connection is not None:
             self._connection.close()
+        self._close_broken()
 
     def abandon(self) -> list[sqlite3.Connection]:
         """Forget the file; its connections, which must never be closed."""

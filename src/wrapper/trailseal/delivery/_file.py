@@ -18,6 +18,7 @@ import struct
 import time
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -115,6 +116,20 @@ class SpoolFile:
             self.replace()
         return broken_off
 
+    @contextmanager
+    def keeping_log(self) -> Iterator[None]:
+        """Keep the write-ahead log while a connection is closed that takes it for finished: it
+        stops at the first frame that was changed, and `salvage` goes on behind that."""
+        log, kept = Path(f"{self.path}-wal"), Path(f"{self.path}-wal.kept")
+        with suppress(OSError):
+            os.link(log, kept)
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                kept.replace(log)
+            kept.unlink(missing_ok=True)  # where it was there still
+
     def _set_aside(self) -> None:
         """Move a damaged database out of the way, to be looked at by people: itself first."""
         aside = self.path.with_suffix(f".damaged-{time.time_ns()}")
@@ -126,7 +141,9 @@ class SpoolFile:
     def release(self, *, remove: bool) -> None:
         """Give the file up; with `remove` it is deleted first."""
         if remove:
-            self.successor.unlink(missing_ok=True)  # first: without the others it would be taken up
+            # First: without the others it would be taken up.
+            self.successor.unlink(missing_ok=True)
+            self.path.with_suffix(".image").unlink(missing_ok=True)
             for side in (*SIDE_FILES, ""):
                 Path(f"{self.path}{side}").unlink(missing_ok=True)
             _lock_path(self.path).unlink(missing_ok=True)

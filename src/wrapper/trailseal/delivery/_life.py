@@ -22,7 +22,7 @@ from trailseal._words import counted
 from trailseal.delivery._file import SpoolFile, check_folder
 from trailseal.delivery._options import Options
 from trailseal.delivery._orphans import LOOK_EVERY, Orphans
-from trailseal.delivery._quiet import hush, notice
+from trailseal.delivery._quiet import hush, notice, notice_damage
 from trailseal.delivery.batching import Item
 from trailseal.delivery.memory import Memory, Raw
 from trailseal.delivery.spool import Spool
@@ -126,7 +126,7 @@ class Life:
     def _lost(self, count: int) -> None:
         self.counters.add(damaged=1)
         self.counters.drop("corrupt", count)
-        notice(f"A spool was damaged and set aside; lost: {counted(count, 'event')}.")
+        notice_damage(count)
 
     def _open_orphan(self, file: SpoolFile) -> Spool:
         return self._opened(file, self._lost_of_orphan)

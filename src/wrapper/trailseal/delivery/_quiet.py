@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 
+from trailseal._words import counted
 from trailseal.delivery.worker import is_sending
 
 # Loggers that send callables use.
@@ -19,6 +20,11 @@ def notice(text: str) -> None:
         threading.Thread(target=_log.warning, args=("%s", text), daemon=True).start()
     except RuntimeError:  # the interpreter is ending
         _log.warning("%s", text)
+
+
+def notice_damage(lost: int) -> None:
+    """Say that a spool was damaged."""
+    notice(f"A spool was damaged and set aside; lost: {counted(lost, 'event')}.")
 
 
 def hush() -> None:

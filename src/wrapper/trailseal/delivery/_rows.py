@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from trailseal.delivery._file import Mark
 
@@ -38,6 +38,7 @@ _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLI
 _DAMAGE_SAYS = ("no such", "unsupported file format")  # where SQLite has no code of its own
 # What tells a row from others: its checksum and its key, which the checksum does not cover.
 WEIGHT = "ifnull((crc + seq) & 0xffffffff, 0)"
+COPIED = 1 << 20  # bytes at a time
 MAX_KEY = 1 << 62  # far from where SQLite would begin to draw keys by chance
 _MAX_SAVED = 1 << 61  # of a damaged spool, so that others can follow
 _MAX_PROBES = 200_000  # keys looked for one by one in a damaged table: some seconds
@@ -97,7 +98,7 @@ def is_damage(error: BaseException) -> bool:
     code = getattr(error, "sqlite_errorcode", 0)
     short = code == sqlite3.SQLITE_IOERR_SHORT_READ
     said = code == sqlite3.SQLITE_ERROR and any(each in str(error) for each in _DAMAGE_SAYS)
-    ours = isinstance(error, (DamagedError, UnicodeError))  # a message with damaged text
+    ours = isinstance(error, (DamagedError, UnicodeDecodeError))  # or a message with damaged text
     return ours or short or said or code & 0xFF in _DAMAGE
 
 
@@ -128,14 +129,15 @@ def measure(connection: sqlite3.Connection, noted: Mark) -> tuple[Mark, int, tup
     return Mark(last, left, total, oldest or last + 1), size, (covered[0], covered[1])
 
 
-def salvage(damaged: Path, target: Path, mark: Mark) -> Saved:
+def salvage(damaged: BinaryIO, log: Path, target: Path, mark: Mark) -> Saved:
     """Write a new spool at `target` with all sound rows of a damaged one, under their keys.
 
-    `mark` is what the owner noted. Raises OSError and sqlite3.Error for `target` only.
+    `log` is its write-ahead log, `mark` what the owner noted. Raises OSError and sqlite3.Error for
+    `target` only.
     """
     image = target.with_suffix(".image")
     try:
-        _replay(damaged, image)
+        _replay(damaged, log, image)
         with closing(connect(image, uri="immutable=1")) as source, closing(connect(target)) as new:
             new.execute(f"PRAGMA page_size = {PAGE}")
             new.executescript(SCHEMA)
@@ -169,12 +171,14 @@ def _save(new: sqlite3.Connection, table: str, places: str, row: Row) -> None:
         new.execute(insert, (None, *values[1:]))
 
 
-def _replay(damaged: Path, image: Path) -> None:
+def _replay(damaged: BinaryIO, log: Path, image: Path) -> None:
     """Copy a database, with all frames of its write-ahead log applied and page 1 as it was made."""
+    image.unlink(missing_ok=True)
     os.close(os.open(image, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
-    shutil.copyfile(damaged, image)
     with image.open("r+b") as file:
-        for number, page in _frames(Path(f"{damaged}-wal")):
+        damaged.seek(0)
+        shutil.copyfileobj(damaged, file, COPIED)
+        for number, page in _frames(log):
             file.seek((number - 1) * PAGE)
             file.write(page)
         size = max(file.seek(0, os.SEEK_END), 1)

@@ -68,7 +68,11 @@ class Spool:
         self._sent: set[int] = set()
         self._since = 0.0
         self._db = Database(file, self._mended)
-        self.refresh()
+        try:
+            self.refresh()
+        except DeliveryError:
+            self._db.leave()
+            raise
 
     def _mended(self, lost: int) -> None:
         self._sent.clear()
@@ -199,6 +203,8 @@ class Spool:
 
     def park(self, item: Item, code: str, detail: str) -> bool:
         """Keep a refused event with the reason, out of the way: True."""
+        # A server may say what no UTF-8 can hold.
+        code, detail = (text.encode(errors="replace").decode() for text in (code, detail))
         crc = checksum(item.id, item.log_id, item.content)
         row = (item.key, item.id, item.log_id, crc, item.content, code, detail, now_text())
 
