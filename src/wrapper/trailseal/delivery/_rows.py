@@ -120,11 +120,7 @@ def measure(connection: sqlite3.Connection, noted: Mark) -> tuple[Mark, int, tup
     found = connection.execute(query, (noted.oldest, noted.key)).fetchone()
     last, left, total, oldest, newest, size, *covered = found
     known = isinstance(last, int) and 0 <= last < MAX_KEY
-    if (
-        not known
-        or (left and not 0 < oldest <= newest <= last)
-        or (left and left > newest - oldest + 1)
-    ):
+    if not known or (left and not 0 < oldest <= newest <= last):
         raise DamagedError("keys that we do not give")
     return Mark(last, left, total, oldest or last + 1), size, (covered[0], covered[1])
 

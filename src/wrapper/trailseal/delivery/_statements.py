@@ -144,6 +144,6 @@ def behind(connection: sqlite3.Connection, mark: Mark) -> tuple[Mark, int]:
     query = f"""SELECT count(*), ifnull(sum({WEIGHT}), 0), ifnull(min(seq), ?1 + 1),
       ifnull(max(seq), ?1), ifnull(sum(length(content)), 0) FROM pending WHERE seq > ?1"""  # noqa: S608  # names of ours
     more, total, first, last, size = connection.execute(query, (mark.key,)).fetchone()
-    if first <= mark.key or more > last - mark.key or last >= MAX_KEY:
+    if not mark.key <= first - 1 <= last < MAX_KEY:
         raise DamagedError("keys that we do not give")
     return Mark(last, mark.left + more, mark.total + total, mark.oldest), size

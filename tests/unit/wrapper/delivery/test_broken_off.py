@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from trailseal.delivery import _database, _rows
 from trailseal.delivery._contents import contents
-from trailseal.delivery._file import SpoolFile
+from trailseal.delivery._database import Database
+from trailseal.delivery._file import SpoolFile, spool_files
 from trailseal.delivery._statements import delete, transaction
 from trailseal.delivery.batching import Limits
 from trailseal.delivery.spool import Spool
@@ -36,7 +37,7 @@ def test_s4_a_mending_that_a_kill_broke_off_is_ended_by_who_comes_next(
     path.write_bytes(raw)
     script = f"""
 import os, pathlib
-from trailseal.delivery._file import SpoolFile
+from trailseal.delivery._file import SpoolFile, spool_files
 from trailseal.delivery.batching import Limits
 from trailseal.delivery.spool import Spool
 pathlib.Path.rename = lambda self, to, rename=pathlib.Path.rename: (
@@ -94,6 +95,28 @@ def test_a_file_that_could_not_be_opened_again_is_kept(
         assert (spool.pending(), lost) == (49, [1])
         spool.close()
     assert len(emptied(adopt(folder, lost))) == 49
+
+
+def test_a_file_that_cannot_be_opened_takes_no_handles(
+    folder: Path, lost: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often it is tried."""
+    filled(folder, lost).close()
+    [path] = spool_files(folder)
+    file = SpoolFile.claim(path)
+    assert file is not None
+    database = Database(file, lost.append)
+
+    def fails(*_: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(_database, "measure", fails)
+    before = len([*Path("/dev/fd").iterdir()])
+    for _ in range(3):
+        with pytest.raises(DeliveryError):
+            database.catch_up()
+    assert len([*Path("/dev/fd").iterdir()]) == before
+    file.release(remove=True)
 
 
 def no_handles(path: Path) -> sqlite3.Connection:
@@ -162,8 +185,9 @@ def test_s4_a_full_disk_while_it_is_mended_leaves_what_comes_after_safe(
     spool._db._connection.execute("PRAGMA shrink_memory")
     with monkeypatch.context() as patch:
         patch.setattr(_rows.shutil, "copyfileobj", full_disk)
-        with pytest.raises(DeliveryError, match="No space"):
-            spool.take(Limits(), (), ())
+        for _ in range(2):
+            with pytest.raises(DeliveryError, match="No space"):
+                spool.take(Limits(), (), ())
     look = f"""
 import pathlib
 from trailseal.delivery._contents import contents

@@ -182,10 +182,11 @@ def test_s4_an_inner_page_that_leads_astray_sends_nothing_without_end(
     path, good = on_disk(spool)
     crash(spool)
     page = next(at for at in range(4096, len(good), 4096) if good[at] == 0x05)
-    for bit in range(7):
+    for number, bit in itertools.product(range(good[page + 4]), range(7)):
         raw = bytearray(good)
-        raw[page + int.from_bytes(raw[page + 12 : page + 14]) + 4] ^= 1 << bit
-        trial = folder.parent / f"{bit}"
+        at = page + 12 + 2 * number
+        raw[page + int.from_bytes(raw[at : at + 2]) + 4] ^= 1 << bit
+        trial = folder.parent / f"{number}-{bit}"
         shutil.copytree(folder, trial)
         (trial / path.name).write_bytes(raw)
         lost.clear()
