@@ -15,7 +15,13 @@ import pytest
 from trailseal import Audit
 from trailseal._events import prepare
 from trailseal.delivery import Delivered, Dropped, Emitter, Item, Options
-from trailseal.errors import ClosedError, ConnectError, EventValidationError, SpoolFullError
+from trailseal.errors import (
+    ClosedError,
+    ConfigurationError,
+    ConnectError,
+    EventValidationError,
+    SpoolFullError,
+)
 from trailseal_server.app import Running
 
 from .children import DEADLINE_S, ROUNDS, Place, until
@@ -208,6 +214,9 @@ def test_what_is_wrong_at_first_sight_raises_and_the_rest_is_told_to_the_hook(pl
             audit.log("")
         with pytest.raises(EventValidationError):
             audit.log("a.b", severity="enormous", delivery="durable")
+        for mode in ("durable", "background"):
+            with pytest.raises(ConfigurationError, match="lone surrogate"):
+                audit.log("a.b", log_id="\ud800", delivery=mode)  # type: ignore[arg-type]
         audit.log("a.b", id="late", severity="enormous")
         audit.log_event(event, log_id=place.log_id)
         event["data"]["list"].append(2)
