@@ -39,6 +39,7 @@ def place(server: Running, log_id: str, tmp_path: Path) -> Iterator[Place]:
 def test_b1_what_was_accepted_is_delivered_at_exit(place: Place, end: str, code: int) -> None:
     """Also what was in memory only, with no flush and no close."""
     program = f"""
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background work ignores it
 for n in range(150):
     accept(n, "background"); accept(n + 1000)
 {end}
