@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
 from typing import Any, Literal, Self, Unpack
@@ -39,6 +40,14 @@ from trailseal.errors import ConfigurationError, UnexpectedResponseError
 Delivery = Literal["durable", "background", "confirmed"]
 MODES = frozenset({"durable", "background", "confirmed"})
 ON_FULL = frozenset({"raise", "block", "drop_oldest"})
+
+
+# Imported before there is a sending thread: there their loggers would be made under logging's lock,
+# and a fork in the middle of an import leaves the child a lock that nobody frees.
+_OF_SENDING = (
+    *("httpcore", "encodings.idna", "trailseal._connect", "trailseal._deadline"),
+    "trailseal_api.api.events.create_events",
+)
 
 
 class Audit:
@@ -242,10 +251,11 @@ class Audit:
         return self._transport[1]
 
     def _make_send(self) -> Send:
-        # Now: in the sending thread their loggers would be made under logging's lock.
-        for module in ("httpcore", "trailseal._deadline", "trailseal_api.api.events.create_events"):
+        for module in _OF_SENDING:
             import_module(module)
         transport, settings = self._connection(), replace(self._settings, max_retries=0)
+        with suppress(ConfigurationError):  # the sending thread will tell
+            transport.http()  # here, since OpenSSL has locks of that kind, too
 
         def send(batch: Sequence[Item]) -> list[Delivered | Refused]:
             flow = _operations.log_batch(
