@@ -125,6 +125,23 @@ def test_b3_a_fork_with_a_full_queue_and_held_locks_parts_the_events(place: Plac
     assert len(place.accepted) == 550 * (ROUNDS // 10 or 1)
 
 
+def test_b3_the_sending_thread_imports_nothing_that_a_fork_could_interrupt(place: Place) -> None:
+    """A child that is forked meanwhile would wait for ever for the lock of that import."""
+    program = """
+found = []
+def hook(event, args):
+    if event == "import" and threading.current_thread().name == "trailseal-delivery":
+        found.append(args[0])
+sys.addaudithook(hook)
+accept(1)
+accept(2, "background")
+assert audit.flush(60)
+assert not found, found
+"""
+    assert place.finish(place.start(program, "imports")) == 0
+    place.check()
+
+
 def test_b3_children_of_multiprocessing_deliver_before_they_end(place: Place) -> None:
     """They end without `atexit`."""
     program = """

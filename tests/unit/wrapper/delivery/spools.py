@@ -92,3 +92,10 @@ def emptied(spool: Spool) -> list[str]:
         spool.settle(batch)
         assert len(ids) < 1000, "it is sent without end"
     return ids
+
+
+def one_row_changed(spool: Spool) -> tuple[Path, bytearray]:
+    """As `on_disk`, with one bit of one event's content changed."""
+    path, raw = on_disk(spool)
+    raw[cell(raw, leaf(raw), 3) + 100] ^= 1
+    return path, raw
